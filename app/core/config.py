@@ -1,0 +1,104 @@
+"""Every setting, its default, and the rules between them.
+
+The README's table of settings is checked against this file by a test.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.core.errors import SettingsError
+
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """Read from the environment, where names are in capitals; unknown variables are ignored."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    database_url: str = Field(description="PostgreSQL, as `postgresql://user:password@host:port/name`.")
+    redis_url: str = Field(description="Redis or Valkey (7.0 or newer), as `redis://host:port/number`.")
+    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    port: int = Field(default=8000, ge=1, le=65_535, description="Port the API listens on.")
+    api_processes: int = Field(default=1, ge=0, le=256, description="API processes under Supervisor.")
+    consumer_processes: int = Field(default=1, ge=0, le=256, description="Consumer processes under Supervisor.")
+    consumer_concurrency: int = Field(
+        default=100, ge=1, le=100_000, description="Tasks that one consumer process runs at once."
+    )
+    default_kind: str = Field(default="simulate", description="Kind of a task that names none.")
+    simulate_seconds: float = Field(
+        default=3, ge=0, le=86_400, allow_inf_nan=False, description="How long a `simulate` task sleeps."
+    )
+    body_limit_bytes: int = Field(
+        default=1_048_576, ge=1_024, le=268_435_456, description="Largest request body; above it the answer is 413."
+    )
+    poll_seconds: Seconds = Field(default=1, description="How often a consumer asks PostgreSQL for due tasks.")
+    beat_seconds: Seconds = Field(default=2, description="How often a consumer renews its lease.")
+    lease_seconds: Seconds = Field(
+        default=10, description="A consumer silent for this long is dead, and its tasks run elsewhere."
+    )
+    max_lost: int = Field(
+        default=3, ge=1, le=100, description="A task whose consumer died this often is `failed` (`consumer_lost`)."
+    )
+    drain_seconds: float = Field(
+        default=20, ge=0, le=86_400, description="After SIGTERM, how long a consumer lets running tasks finish."
+    )
+    stop_wait_seconds: int = Field(
+        default=30, ge=1, le=90_000, description="How long Supervisor waits after SIGTERM before SIGKILL."
+    )
+    database_pool_size: int = Field(default=5, ge=2, le=1_000, description="PostgreSQL connections per process.")
+    log_format: Literal["json", "text"] = Field(default="json", description="`json` or `text`.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="`debug` also logs each step of each task."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, url: str) -> str:
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
+            raise ValueError("must look like postgresql://user:password@host:5432/name")
+        return f"postgresql+asyncpg://{rest}"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str) -> str:
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must look like redis://host:6379/0")
+        return url
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.lease_seconds < 3 * self.beat_seconds:
+            raise ValueError(
+                f"LEASE_SECONDS ({self.lease_seconds:g}) must be at least 3 x BEAT_SECONDS ({self.beat_seconds:g}), "
+                "or one late beat costs a consumer its tasks"
+            )
+        if self.stop_wait_seconds < self.drain_seconds + 5:
+            raise ValueError(
+                f"STOP_WAIT_SECONDS ({self.stop_wait_seconds}) must be at least DRAIN_SECONDS "
+                f"({self.drain_seconds:g}) + 5, or Supervisor kills a consumer that is still draining"
+            )
+        return self
+
+
+def load_settings() -> Settings:
+    """Settings from the environment.
+
+    Raises SettingsError with one line that names each wrong variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(dict(e)) for e in error.errors())) from None
+
+
+def _sentence(error: dict[str, object]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    location = error["loc"]
+    name = str(location[0]).upper() if isinstance(location, tuple) and location else ""
+    if error["type"] == "missing":
+        return f"{name} is not set"
+    return f"{name}: {message}" if name else message

@@ -1,0 +1,38 @@
+"""The error tree. A docstring is the default message; api/errors.py maps errors to HTTP answers."""
+
+import inspect
+
+
+class TaskmillError(Exception):
+    """Something went wrong in Taskmill."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.getdoc(type(self)))
+
+
+class SettingsError(TaskmillError):
+    """The settings are wrong."""
+
+
+class DatabaseUnavailableError(TaskmillError):
+    """PostgreSQL does not answer. Whether the last statement took effect is unknown."""
+
+
+class WakeupUnavailableError(TaskmillError):
+    """Redis does not answer."""
+
+
+class RejectedRowError(TaskmillError):
+    """PostgreSQL refuses a value of this task."""
+
+
+class UnknownKindError(TaskmillError):
+    """There is no handler for this kind of task."""
+
+
+class InvalidPayloadError(TaskmillError):
+    """The content is not what this kind of task takes."""
+
+
+class ConsumerDeclaredDeadError(TaskmillError):
+    """This consumer's lease is gone: its tasks belong to others now."""
