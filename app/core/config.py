@@ -3,7 +3,7 @@
 The README's table of settings is checked against this file by a test.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,9 +28,6 @@ class Settings(BaseSettings):
         default=100, ge=1, le=100_000, description="Tasks that one consumer process runs at once."
     )
     default_kind: str = Field(default="simulate", description="Kind of a task that names none.")
-    simulate_seconds: float = Field(
-        default=3, ge=0, le=86_400, allow_inf_nan=False, description="How long a `simulate` task sleeps."
-    )
     body_limit_bytes: int = Field(
         default=1_048_576, ge=1_024, le=268_435_456, description="Largest request body; above it the answer is 413."
     )
@@ -84,13 +81,13 @@ class Settings(BaseSettings):
         return self
 
 
-def load_settings() -> Settings:
-    """Settings from the environment.
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
-    Raises SettingsError with one line that names each wrong variable.
-    """
+
+def load(settings: type[SettingsT]) -> SettingsT:
+    """These settings from the environment. Raises SettingsError, one line that names each wrong variable."""
     try:
-        return Settings()
+        return settings()
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(dict(e)) for e in error.errors())) from None
 

@@ -1,6 +1,7 @@
 """The error tree. A docstring is the default message; api/errors.py maps errors to HTTP answers."""
 
 import inspect
+from collections.abc import Sequence
 
 
 class TaskmillError(Exception):
@@ -32,6 +33,11 @@ class UnknownKindError(TaskmillError):
 
 class InvalidPayloadError(TaskmillError):
     """The content is not what this kind of task takes."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]] = ()) -> None:
+        """`problems`: a JSON pointer into the content, and what is wrong there; never the value itself."""
+        super().__init__("; ".join(f"{pointer or '(content)'}: {detail}" for pointer, detail in problems) or None)
+        self.problems = problems
 
 
 class ConsumerDeclaredDeadError(TaskmillError):

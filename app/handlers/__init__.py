@@ -1,0 +1,15 @@
+"""The kinds of task this Taskmill knows: an explicit list."""
+
+from typing import Any
+
+from app.handler_api.context import Options
+from app.handler_api.handler import Handler
+from app.handlers.simulate.handler import HANDLER as SIMULATE
+
+HANDLERS: tuple[Handler[Any, Any], ...] = (SIMULATE,)
+BY_KIND: dict[str, Handler[Any, Any]] = {handler.kind: handler for handler in HANDLERS}
+
+
+def load_options() -> dict[str, Options]:
+    """The options of every kind, from the environment. Raises SettingsError."""
+    return {handler.kind: handler.options.load() for handler in HANDLERS}

@@ -1,0 +1,104 @@
+"""Every error as `application/problem+json` (RFC 9457). The one place that maps errors to HTTP answers."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.core.errors import DatabaseUnavailableError, InvalidPayloadError, RejectedRowError, UnknownKindError
+from app.utils.json_pointer import json_pointer
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+
+Errors = Sequence[tuple[str, str]]
+
+
+class ProblemError(Exception):
+    """An answer that is an error. `errors`: JSON pointers into the request's body, and what is wrong there."""
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, errors: Errors = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+
+
+def problem(request: Request, error: ProblemError) -> Response:
+    """The answer for an error. Nothing that the client sent is in it but the path and the names of fields."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.status.phrase,
+        "status": int(error.status),
+        "detail": error.detail,
+        "instance": request.url.path[:200],
+    }
+    if error.errors:
+        body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in error.errors]
+    return Response(json.dumps(body), error.status, error.headers, MEDIA_TYPE)
+
+
+def from_framework(error: HTTPException) -> ProblemError:
+    """What the router itself answers: no such path, or not with this method."""
+    status = HTTPStatus(error.status_code)
+    details = {
+        HTTPStatus.NOT_FOUND: "There is nothing at this path.",
+        HTTPStatus.METHOD_NOT_ALLOWED: "This path does not take this method; the Allow header says which it takes.",
+    }
+    return ProblemError(status, details.get(status, status.description or status.phrase), headers=error.headers)
+
+
+def from_database_unavailable(_: DatabaseUnavailableError) -> ProblemError:
+    """500 is the contract's word for it; the request may be sent again."""
+    return ProblemError(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The database does not answer, so nothing is known to have happened. Try again.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def from_unknown_kind(error: UnknownKindError) -> ProblemError:
+    """A kind without a handler."""
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/kind", str(error))])
+
+
+def from_invalid_payload(error: InvalidPayloadError) -> ProblemError:
+    """Content that the kind does not take."""
+    problems = [(json_pointer(["content"]) + pointer, detail) for pointer, detail in error.problems]
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "The content does not fit the kind of task.", problems)
+
+
+def from_rejected_row(error: RejectedRowError) -> ProblemError:
+    """Content that no check of ours caught and PostgreSQL refused."""
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/content", str(error))])
+
+
+def from_anything_else(_: Exception) -> ProblemError:
+    """A fault of ours. uvicorn logs the traceback; the client learns nothing of it."""
+    return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong in this service.")
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error, framework-made ones included, as problem+json."""
+    _add(app, ProblemError, lambda error: error)
+    _add(app, HTTPException, from_framework)
+    _add(app, DatabaseUnavailableError, from_database_unavailable)
+    _add(app, UnknownKindError, from_unknown_kind)
+    _add(app, InvalidPayloadError, from_invalid_payload)
+    _add(app, RejectedRowError, from_rejected_row)
+    _add(app, Exception, from_anything_else)
+
+
+def _add(app: FastAPI, kind: type[Exception], to_problem: Callable[[Any], ProblemError]) -> None:
+    async def handle(request: Request, error: Exception) -> Response:
+        return problem(request, to_problem(error))
+
+    handler: Callable[[Request, Exception], Awaitable[Response]] = handle
+    app.add_exception_handler(kind, handler)

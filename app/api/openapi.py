@@ -1,0 +1,60 @@
+"""The description at /openapi.json, and /docs, which reads it and works offline."""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from starlette.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from app.api.schemas import NewTaskBody, Problem, Readiness
+
+_SWAGGER_UI = Path(__file__).parent / "swagger_ui"
+_DESCRIPTION = """
+A task queue over HTTP. POST a task, get its id, poll it or cancel it.
+
+What is answered with 201 is kept, whatever process dies and even if Redis loses everything. What is answered as
+canceled never completes.
+"""
+
+
+def reference(model: type[BaseModel]) -> dict[str, str]:
+    """A reference to the model's schema."""
+    return {"$ref": f"#/components/schemas/{_name(model)}"}
+
+
+def add_documentation(app: FastAPI) -> None:
+    """Serve /openapi.json and /docs."""
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+    app.mount("/docs/swagger-ui", StaticFiles(directory=_SWAGGER_UI), name="swagger-ui")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="Taskmill",
+            swagger_js_url="/docs/swagger-ui/swagger-ui-bundle.js",
+            swagger_css_url="/docs/swagger-ui/swagger-ui.css",
+            swagger_favicon_url="/docs/swagger-ui/favicon-32x32.png",
+        )
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title="Taskmill", version=app.version, description=_DESCRIPTION, routes=app.routes, tags=app.openapi_tags
+        )
+        for model in (NewTaskBody, Problem, Readiness):
+            definition = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas = schema["components"]["schemas"]
+            schemas.update(definition.pop("$defs", {}))
+            schemas[_name(model)] = definition
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _name(model: type[BaseModel]) -> str:
+    return str(model.model_config.get("title") or model.__name__)

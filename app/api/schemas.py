@@ -1,0 +1,103 @@
+"""The shapes of requests and answers."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import to_json as _to_json
+
+from app.core.task import Task, TaskStatus
+
+# Any JSON value: said in full, since an empty schema reads as an omission.
+JsonValue = Annotated[
+    Any,
+    WithJsonSchema({"type": ["string", "object", "array", "number", "boolean", "null"]}),
+]
+
+
+class NewTaskBody(BaseModel):
+    """A task to create."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        title="NewTask",
+        json_schema_extra={"examples": [{"content": "hello"}, {"kind": "simulate", "content": {"order": 17}}]},
+    )
+
+    content: Annotated[JsonValue, Field(description="What the task is about: any JSON value.")]
+    kind: Annotated[
+        str | None, Field(description="Which handler does it; DEFAULT_KIND where it is left out.", max_length=100)
+    ] = None
+
+
+class TaskView(BaseModel):
+    """A task as it stands."""
+
+    model_config = ConfigDict(title="Task")
+
+    id: Annotated[str, Field(description="UUID, version 7.", examples=["0192d2ab-4e1f-7a30-8b6e-3f0c9a5d7e21"])]
+    kind: Annotated[str, Field(examples=["simulate"])]
+    content: Annotated[JsonValue, Field(description="As it was posted.", examples=["hello"])]
+    status: Annotated[TaskStatus, Field(examples=["pending"])]
+    created_at: Annotated[
+        datetime, Field(description="UTC, with microseconds.", examples=["2024-10-28T08:04:08.990161Z"])
+    ]
+    updated_at: Annotated[
+        datetime | None, Field(description="Null until the first change after creation.", examples=[None])
+    ]
+
+
+class Health(BaseModel):
+    """The process is up."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether the process can serve requests (draft-inadarei-api-health-check)."""
+
+    status: Literal["pass", "warn", "fail"]
+    checks: Annotated[
+        dict[str, list[dict[str, str]]], Field(examples=[{"postgresql": [{"status": "pass"}], "redis": [{"status": "pass"}]}])
+    ]
+
+
+class FieldError(BaseModel):
+    """What is wrong in one place of the body."""
+
+    pointer: Annotated[str, Field(description="JSON pointer (RFC 6901).", examples=["/content"])]
+    detail: Annotated[str, Field(examples=["is missing"])]
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: Annotated[str, Field(examples=["about:blank"])]
+    title: Annotated[str, Field(examples=["Not Found"])]
+    status: Annotated[int, Field(examples=[404])]
+    detail: Annotated[str, Field(examples=["There is no task with this id."])]
+    instance: Annotated[str, Field(examples=["/task/0192d2ab-4e1f-7a30-8b6e-3f0c9a5d7e21"])]
+    errors: Annotated[list[FieldError], Field(description="Only for bad input.")] = []
+
+
+def to_json(value: JsonValue) -> str:
+    """JSON text of a parsed value."""
+    return _to_json(value).decode()
+
+
+def render(task: Task) -> bytes:
+    """The JSON of a TaskView. The content is JSON text already, so it goes in as it is.
+
+    Written by hand since it is most of the work of a read: 2 µs where a model takes 12. A test holds it to TaskView.
+    """
+    updated_at = "null" if task.updated_at is None else f'"{_utc(task.updated_at)}"'
+    return (
+        f'{{"id":"{task.id}","kind":"{task.kind}","content":{task.content},"status":"{task.status}",'
+        f'"created_at":"{_utc(task.created_at)}","updated_at":{updated_at}}}'
+    ).encode()
+
+
+def _utc(time: datetime) -> str:
+    """RFC 3339 with microseconds and Z; PostgreSQL's driver gives UTC."""
+    return time.isoformat(timespec="microseconds")[:26] + "Z"

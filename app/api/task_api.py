@@ -1,0 +1,148 @@
+"""The calls of the contract: create, get and cancel a task."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from uuid import UUID
+
+from starlette.types import Receive, Scope
+from uuid_utils.compat import uuid7
+
+from app.api.body import parse, read_body
+from app.api.errors import ProblemError
+from app.api.route import BytesRoute, accepts, problems, task_id_parameter
+from app.api.schemas import NewTaskBody, TaskView, render, to_json
+from app.core.config import Settings
+from app.core.errors import UnknownKindError
+from app.core.events import Emit
+from app.core.task import NewTask, Task, TaskStatus
+from app.db.engine import Database
+from app.handlers import BY_KIND
+from app.queue.cancel import Canceler
+from app.queue.create import Creator
+from app.queue.read import read_tasks
+from app.queue.wakeup import Wakeup
+from app.utils.batcher import Batcher
+
+_LARGEST_BATCH = 500
+_NOT_FOUND = "There is no task with this id."
+_NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
+
+
+class TaskApi:
+    """Answers for tasks. What arrives while a statement is under way shares the next one."""
+
+    def __init__(self, settings: Settings, database: Database, wakeup: Wakeup, emit: Emit) -> None:
+        self._body_limit = settings.body_limit_bytes
+        self._default_kind = settings.default_kind
+        self._database = database
+        self._creates: Batcher[NewTask, Task] = Batcher(Creator(database, wakeup, emit).create, _LARGEST_BATCH)
+        self._reads: Batcher[UUID, Task | None] = Batcher(self._read, _LARGEST_BATCH)
+        self._cancels: Batcher[UUID, Task | None] = Batcher(Canceler(database, wakeup, emit).cancel, _LARGEST_BATCH)
+
+    def routes(self) -> list[BytesRoute]:
+        """The routes, documented."""
+        return [
+            BytesRoute(
+                "/task",
+                self.create,
+                method="POST",
+                status_code=HTTPStatus.CREATED,
+                operation_id="createTask",
+                summary="Create a task",
+                tags=["task"],
+                response_model=TaskView,
+                response_description="The task is kept: it will run, whatever happens to any process or to Redis.",
+                openapi_extra={"requestBody": accepts(NewTaskBody)},
+                responses=problems(
+                    {
+                        HTTPStatus.BAD_REQUEST: "The body is not JSON.",
+                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
+                        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
+                        HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
+                        HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
+                    }
+                ),
+            ),
+            BytesRoute(
+                "/task/{task_id}",
+                self.get,
+                method="GET",
+                status_code=HTTPStatus.OK,
+                operation_id="getTask",
+                summary="Get a task",
+                tags=["task"],
+                response_model=TaskView,
+                response_description="The task as it stands.",
+                openapi_extra={"parameters": [task_id_parameter()]},
+                responses=problems(
+                    {HTTPStatus.NOT_FOUND: _NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE}
+                ),
+            ),
+            BytesRoute(
+                "/task/{task_id}/cancel",
+                self.cancel,
+                method="PATCH",
+                status_code=HTTPStatus.OK,
+                operation_id="cancelTask",
+                summary="Cancel a task",
+                tags=["task"],
+                response_model=TaskView,
+                response_description="The task is canceled, now or before, and will never be completed.",
+                openapi_extra={"parameters": [task_id_parameter()]},
+                responses=problems(
+                    {
+                        HTTPStatus.BAD_REQUEST: "The task is already completed or failed.",
+                        HTTPStatus.NOT_FOUND: _NOT_FOUND,
+                        HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
+                    }
+                ),
+            ),
+        ]
+
+    async def create(self, scope: Scope, receive: Receive) -> bytes:
+        """Keep a task and put it in the queue. It starts as soon as a consumer is free."""
+        body = parse(NewTaskBody, await read_body(scope, receive, self._body_limit))
+        kind = body.kind or self._default_kind
+        handler = BY_KIND.get(kind)
+        if handler is None:
+            raise UnknownKindError(f"There is no such kind of task; there are: {', '.join(BY_KIND)}.")
+        content = to_json(body.content)
+        handler.payload.parse(content)
+        return render(await self._creates.submit(NewTask(uuid7(), kind, content)))
+
+    async def get(self, scope: Scope, _: Receive) -> bytes:
+        """A task by its id."""
+        task = await self._reads.submit(_task_id(scope))
+        if task is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+        return render(task)
+
+    async def cancel(self, scope: Scope, _: Receive) -> bytes:
+        """Cancel a task that is pending or processing. Its handler is stopped; canceling again changes nothing."""
+        task = await self._cancels.submit(_task_id(scope))
+        if task is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+        if task.status != TaskStatus.CANCELED:
+            raise ProblemError(HTTPStatus.BAD_REQUEST, f"The task is already {task.status}; it can't be canceled.")
+        return render(task)
+
+    async def drain(self) -> None:
+        """Wait for the statements that are under way."""
+        for batcher in (self._creates, self._reads, self._cancels):
+            await batcher.drain()
+
+    async def _read(self, ids: list[UUID]) -> Sequence[Task | None]:
+        tasks = await read_tasks(self._database, ids)
+        return [tasks.get(task_id) for task_id in ids]
+
+
+def _task_id(scope: Scope) -> UUID:
+    """The id in the path. What is no UUID in its usual form is the id of no task."""
+    text: str = scope["path_params"]["task_id"]
+    try:
+        task_id = UUID(text) if len(text) == 36 else None  # noqa: PLR2004 - UUID() takes other forms as well
+    except ValueError:
+        task_id = None
+    if task_id is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+    return task_id

@@ -1,0 +1,50 @@
+"""`python -m app.consumer [--quarantine]`: one consumer process."""
+
+import argparse
+import asyncio
+import gc
+import logging
+import signal
+import sys
+
+import uvloop
+
+from app.consumer.consumer import Consumer, StopRequest
+from app.core.config import Settings, load
+from app.core.errors import ConsumerDeclaredDeadError, SettingsError
+from app.core.logging import log_event, set_up_logging
+from app.handler_api.context import Options
+from app.handlers import load_options
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; a second one stops at once. The exit code: 0 in order, 1 restart me, 2 settings."""
+    parser = argparse.ArgumentParser(prog="python -m app.consumer", description=__doc__)
+    parser.add_argument("--quarantine", action="store_true", help="run suspects one by one, then end")
+    arguments = parser.parse_args()
+    try:
+        settings = load(Settings)
+        options = load_options()
+    except SettingsError as error:
+        sys.stderr.write(f"taskmill: {error}\n")
+        return 2
+    set_up_logging(settings)
+    gc.freeze()  # what is loaded stays; collections look only at what tasks make
+    gc.set_threshold(50_000, 20, 20)
+    try:
+        uvloop.run(_run(settings, options, quarantine=arguments.quarantine))
+    except ConsumerDeclaredDeadError as error:
+        logging.getLogger("taskmill").error("consumer ends: %s", error)
+        return 1
+    return 0
+
+
+async def _run(settings: Settings, options: dict[str, Options], *, quarantine: bool) -> None:
+    stop = StopRequest()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop)
+    await Consumer(settings, options, log_event, quarantine=quarantine).run(stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

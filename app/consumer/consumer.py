@@ -1,0 +1,179 @@
+"""One consumer process: start, run, drain."""
+
+import asyncio
+import os
+import socket
+from uuid import UUID, uuid4
+
+from app.consumer.executor import Executor, StopReason
+from app.consumer.fetch import Fetcher, QuarantineFetcher
+from app.consumer.heartbeat import Heartbeat, Lease
+from app.consumer.maintenance import Reconciler, Sweeper, every_beat
+from app.consumer.recorder import Recorder
+from app.core.config import Settings
+from app.core.errors import ConsumerDeclaredDeadError, DatabaseUnavailableError
+from app.core.events import (
+    ConsumerDraining,
+    ConsumerStarted,
+    ConsumerStopped,
+    Emit,
+    LeaseLapsed,
+    LeaseRegained,
+    Outage,
+)
+from app.db.engine import Database
+from app.handler_api.context import Options
+from app.handlers import BY_KIND
+from app.queue.recover import register, unregister
+from app.queue.wakeup import Wakeup, stay_subscribed
+
+_RETRY_PAUSE_SECONDS = 0.5
+_STOP_SECONDS = 3.0  # for handlers to end once they are stopped, and for what they leave to be written
+
+
+class StopRequest:
+    """What signal handlers set, and nothing else."""
+
+    def __init__(self) -> None:
+        self.drain = asyncio.Event()
+        self.now = asyncio.Event()
+
+    def __call__(self) -> None:
+        """First call: drain. Second: stop now."""
+        (self.now if self.drain.is_set() else self.drain).set()
+
+
+class Consumer:
+    """Claims tasks and runs them until it is told to stop.
+
+    A quarantine consumer runs suspects (tasks that were lost with their consumers) one at a time, and ends when there
+    are none.
+    """
+
+    def __init__(
+        self, settings: Settings, options: dict[str, Options], emit: Emit, *, quarantine: bool = False
+    ) -> None:
+        self._settings = settings
+        self._emit = emit
+        self._database = Database(settings.database_url, settings.database_pool_size)
+        self._wakeup = Wakeup(settings.redis_url, emit)
+        self._lease = Lease(uuid4())
+        self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._recorder = Recorder(self._database, self._wakeup, emit)
+        self._concurrency = 1 if quarantine else settings.consumer_concurrency
+        handlers = {kind: (handler, options[kind]) for kind, handler in BY_KIND.items()}
+        self._executor = Executor(self._concurrency, handlers, self._recorder, emit, self._crash)
+        self._fetcher: Fetcher | QuarantineFetcher
+        poll = settings.poll_seconds
+        if quarantine:
+            self._fetcher = QuarantineFetcher(self._database, self._executor, self._lease, poll, emit)
+        else:
+            self._fetcher = Fetcher(self._database, self._wakeup, self._executor, self._lease, poll, emit)
+        self._reconciler = Reconciler(self._database, self._wakeup, self._executor, self._lease, emit)
+        self._sweeper = None if quarantine else Sweeper(self._database, self._wakeup, settings, emit)
+
+    async def run(self, stop: StopRequest) -> None:
+        """Run until `stop`, then drain.
+
+        Raises ConsumerDeclaredDeadError when the lease was taken away, and whatever else makes going on unsafe. The
+        process must then end non-zero: its tasks are recovered by others.
+        """
+        if not await self._register(stop):
+            return
+        heartbeat = Heartbeat(
+            self._settings, self._lease.consumer_id, self._on_lapsed, self._on_regained, self._on_dead
+        )
+        heartbeat.start()
+        self._lease.held.set()
+        self._emit(ConsumerStarted(self._lease.consumer_id, self._concurrency))
+        jobs = [self._reconciler.reconcile] + ([self._sweeper.sweep] if self._sweeper else [])
+        helpers = [
+            asyncio.create_task(self._watch_crash()),
+            asyncio.create_task(stay_subscribed(self._wakeup, self._emit, self._on_canceled)),
+            asyncio.create_task(every_beat(self._settings, self._lease, *jobs)),
+        ]
+        fetching = asyncio.create_task(self._fetcher.run())
+        main = asyncio.create_task(self._run_until_stopped(stop, fetching))
+        done, _ = await asyncio.wait([main, *helpers], return_when=asyncio.FIRST_COMPLETED)
+        for task in (fetching, main, *helpers):
+            task.cancel()
+        for task in done:
+            task.result()  # the first helper to die takes the process with it
+        await heartbeat.stop()
+        await self._close()
+
+    async def _register(self, stop: StopRequest) -> bool:
+        """Wait for PostgreSQL, and begin the lease. False when told to stop first."""
+        outage = Outage(self._emit, "postgresql", "starting")
+        while not stop.drain.is_set():
+            try:
+                await register(self._database, self._lease.consumer_id, socket.gethostname(), os.getpid())
+            except DatabaseUnavailableError as error:
+                outage.begin(error)
+                await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+            else:
+                outage.end()
+                return True
+        return False
+
+    async def _run_until_stopped(self, stop: StopRequest, fetching: "asyncio.Task[None]") -> None:
+        stopped = asyncio.create_task(stop.drain.wait())
+        await asyncio.wait([stopped, fetching], return_when=asyncio.FIRST_COMPLETED)
+        if fetching.done():
+            fetching.result()  # a quarantine consumer is done; any other never ends by itself
+        stopped.cancel()
+        fetching.cancel()
+        await self._drain(stop)
+
+    async def _drain(self, stop: StopRequest) -> None:
+        """Let running tasks finish; give back those that don't in time."""
+        self._emit(ConsumerDraining(self._executor.active))
+        if self._sweeper is not None:
+            self._sweeper.stop()
+        await self._fetcher.close()
+        now = asyncio.create_task(stop.now.wait())
+        idle = asyncio.create_task(self._executor.wait_until_idle())
+        await asyncio.wait([idle, now], timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+        now.cancel()
+        self._executor.stop_all(StopReason.RELEASED)
+        await asyncio.wait([idle], timeout=_STOP_SECONDS)
+        idle.cancel()
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._recorder.drain()
+                # Rows that could not be written or given back are recovered now that their consumer is gone.
+                await unregister(self._database, self._lease.consumer_id)
+                await self._wakeup.close()
+        except (DatabaseUnavailableError, TimeoutError) as error:
+            Outage(self._emit, "postgresql", "stopping; what is left is recovered when the lease ends").begin(error)
+        if self._sweeper is not None:
+            await self._sweeper.close()
+        await self._database.close()
+        self._emit(ConsumerStopped())
+
+    async def _watch_crash(self) -> None:
+        await self._crashed
+
+    def _crash(self, error: BaseException) -> None:
+        if not self._crashed.done():
+            self._crashed.set_exception(error)
+
+    def _on_canceled(self, task_id: UUID) -> None:
+        run = self._executor.runs.get(task_id)
+        if run is not None:
+            self._executor.stop(run, StopReason.CANCELED)
+
+    def _on_lapsed(self) -> None:
+        self._emit(LeaseLapsed(self._executor.active))
+        self._lease.held.clear()
+        self._executor.stop_all(StopReason.RELEASED)
+
+    def _on_regained(self) -> None:
+        self._emit(LeaseRegained())
+        self._lease.held.set()
+
+    def _on_dead(self) -> None:
+        self._lease.held.clear()
+        self._crash(ConsumerDeclaredDeadError())

@@ -1,0 +1,177 @@
+"""Where a consumer's tasks come from: ids from Redis, and what is due in PostgreSQL."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from uuid import UUID
+
+from app.consumer.executor import Executor
+from app.consumer.heartbeat import Lease
+from app.core.errors import DatabaseUnavailableError, WakeupUnavailableError
+from app.core.events import Emit, Outage, TasksClaimed
+from app.core.task import Claim
+from app.db.engine import Database
+from app.queue.claim import claim_due, claim_ids, claim_suspects
+from app.queue.wakeup import Wakeup
+
+_POP_SECONDS = 1.0
+_GLANCE_SECONDS = 0.001  # as good as not waiting: 0 means for ever
+_RETRY_PAUSE_SECONDS = 0.2
+_QUARANTINE_IDLE_POLLS = 3
+
+
+class Claimer:
+    """Runs claim statements so that none is ever cancelled: its answer says what is ours."""
+
+    def __init__(self, executor: Executor, lease: Lease, emit: Emit) -> None:
+        self._executor = executor
+        self._lease = lease
+        self._emit = emit
+        self._outage = Outage(emit, "postgresql", "claiming tasks")
+        self._claiming: asyncio.Task[int] | None = None
+
+    async def claim(self, statement: Callable[[UUID], Awaitable[list[Claim]]]) -> int:
+        """Claim and start; how many. Raises DatabaseUnavailableError after a pause."""
+        self._claiming = asyncio.create_task(self._claim(statement))
+        try:
+            count = await asyncio.shield(self._claiming)
+        except DatabaseUnavailableError as error:
+            self._outage.begin(error)
+            await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+            raise
+        self._outage.end()
+        return count
+
+    async def close(self) -> None:
+        """Wait for a claim that is under way."""
+        if self._claiming is not None:
+            await asyncio.wait([self._claiming])
+
+    async def _claim(self, statement: Callable[[UUID], Awaitable[list[Claim]]]) -> int:
+        async with self._lease.claiming:
+            claims = await statement(self._lease.consumer_id)
+            for claim in claims:
+                self._executor.start(claim)
+        if claims:
+            self._emit(TasksClaimed([claim.id for claim in claims]))
+        return len(claims)
+
+
+class Fetcher:
+    """Claims what free slots can start now.
+
+    Two sources: the list in Redis, at once; and every `poll_seconds` the rows that have been due longest, which finds
+    whatever no id announced. While a poll fills every slot and Redis has nothing, polls follow one another.
+    """
+
+    def __init__(
+        self, database: Database, wakeup: Wakeup, executor: Executor, lease: Lease, poll_seconds: float, emit: Emit
+    ) -> None:
+        self._database = database
+        self._wakeup = wakeup
+        self._executor = executor
+        self._lease = lease
+        self._poll_seconds = poll_seconds
+        self._claimer = Claimer(executor, lease, emit)
+        self._outage = Outage(emit, "redis", "fetching ids")
+        self._next_poll = 0.0
+        self._poll_was_full = False
+        self._pop: asyncio.Task[list[UUID]] | None = None
+        self._hints: list[UUID] = []
+
+    async def run(self) -> None:
+        """Fetch until cancelled."""
+        while True:
+            await self._lease.held.wait()
+            await self._executor.wait_for_free()
+            try:
+                if _now() >= self._next_poll:
+                    await self._poll()
+                await self._take_hints()
+            except DatabaseUnavailableError:
+                self._next_poll = 0.0  # what was popped meanwhile is found by the first poll that gets through
+
+    async def close(self) -> None:
+        """After run(): start what a claim under way brings, and give back ids that were popped in vain."""
+        await self._claimer.close()
+        if self._pop is not None:
+            with suppress(WakeupUnavailableError):  # then polls find the tasks
+                self._hints += await self._pop
+        self._wakeup.push(self._hints)
+
+    async def _poll(self) -> None:
+        free = self._executor.free
+        claimed = await self._claimer.claim(lambda me: claim_due(self._database, me, free))
+        self._poll_was_full = claimed == free
+        self._next_poll = _jittered(self._poll_seconds)
+
+    async def _take_hints(self) -> None:
+        free = self._executor.free
+        if free <= 0:
+            return
+        if not self._hints:
+            self._hints = await self._pop_ids(free)
+        ids, self._hints = self._hints[:free], self._hints[free:]
+        if ids:
+            await self._claimer.claim(lambda me: claim_ids(self._database, me, ids))
+        elif self._poll_was_full:
+            self._next_poll = 0.0
+
+    async def _pop_ids(self, limit: int) -> list[UUID]:
+        """Ids from Redis, none when the next poll comes first. The pop is never cancelled, only left to end."""
+        if self._pop is None:
+            seconds = _GLANCE_SECONDS if self._poll_was_full else _POP_SECONDS
+            self._pop = asyncio.create_task(self._wakeup.pop(limit, seconds))
+        await asyncio.wait([self._pop], timeout=max(0.0, self._next_poll - _now()))
+        if not self._pop.done():
+            return []
+        pop, self._pop = self._pop, None
+        try:
+            ids = pop.result()
+        except WakeupUnavailableError as error:
+            self._outage.begin(error)
+            if not self._poll_was_full:
+                await asyncio.sleep(max(0.0, self._next_poll - _now()))
+            return []
+        self._outage.end()
+        return ids
+
+
+class QuarantineFetcher:
+    """Claims suspects only, until there are none."""
+
+    def __init__(self, database: Database, executor: Executor, lease: Lease, poll_seconds: float, emit: Emit) -> None:
+        self._database = database
+        self._executor = executor
+        self._lease = lease
+        self._poll_seconds = poll_seconds
+        self._claimer = Claimer(executor, lease, emit)
+
+    async def run(self) -> None:
+        """Fetch until nothing is left."""
+        idle_polls = 0
+        while idle_polls < _QUARANTINE_IDLE_POLLS:
+            await self._lease.held.wait()
+            free = await self._executor.wait_for_free()
+            try:
+                claimed = await self._claimer.claim(lambda me: claim_suspects(self._database, me, free))
+            except DatabaseUnavailableError:
+                continue
+            if not claimed:
+                idle_polls += 1
+                await asyncio.sleep(self._poll_seconds)
+            else:
+                idle_polls = 0
+
+    async def close(self) -> None:
+        """After run(): start what a claim under way brings."""
+        await self._claimer.close()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _jittered(seconds: float) -> float:
+    return _now() + seconds * random.uniform(0.8, 1.1)  # noqa: S311 - spreads the load of many consumers

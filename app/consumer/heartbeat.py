@@ -1,0 +1,112 @@
+"""This process's lease, beaten from a thread so that a busy event loop does not look dead (protocol, step 5)."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from app.core.config import Settings
+from app.core.errors import DatabaseUnavailableError
+from app.db.engine import Database
+from app.queue.recover import BEAT
+
+_BEAT_TIMEOUT_SECONDS = 1.0
+_RETRY_SECONDS = 0.5
+_EXIT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Lease:
+    """What the event loop knows of the lease.
+
+    `held`: claims are allowed. `claiming`: taken while a claim is under way, so that rows which say they are ours can
+    be compared with what we hold.
+    """
+
+    consumer_id: UUID
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Heartbeat(threading.Thread):
+    """Renews the lease every `beat_seconds` and tells the event loop when it is in doubt, regained or gone.
+
+    In doubt: no beat got through for the lease less one beat, by the monotonic clock, counted from the time that the
+    last good one was sent. From then on somebody else may take our tasks, so handlers must stop.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        consumer_id: UUID,
+        on_lapsed: Callable[[], None],
+        on_regained: Callable[[], None],
+        on_dead: Callable[[], None],
+    ) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self._settings = settings
+        self._consumer_id = consumer_id
+        self._on_lapsed = on_lapsed
+        self._on_regained = on_regained
+        self._on_dead = on_dead
+        self._loop = asyncio.get_running_loop()
+        self._stopping = threading.Event()
+        self._last_good = time.monotonic()
+        self._has_lapsed = False
+
+    def run(self) -> None:
+        """Beat until stopped. Whatever ends this thread otherwise ends the process."""
+        try:
+            asyncio.run(self._beat_on())
+        finally:
+            if not self._stopping.is_set():
+                self._tell(self._on_dead)
+                # A loop that is stuck in a handler can't hear that; the fence keeps what it does from mattering, but
+                # its slot is better used by a fresh process.
+                if not self._stopping.wait(_EXIT_SECONDS):
+                    os._exit(1)
+
+    async def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        await asyncio.to_thread(self.join)
+
+    async def _beat_on(self) -> None:
+        database = Database(self._settings.database_url, pool_size=1)
+        try:
+            while not self._stopping.is_set():
+                sent = time.monotonic()
+                answer = await self._beat(database)
+                if answer is False:
+                    return
+                if answer:
+                    self._last_good = sent
+                self._notice_lapse()
+                pause = self._settings.beat_seconds if answer else min(_RETRY_SECONDS, self._settings.beat_seconds)
+                await asyncio.to_thread(self._stopping.wait, max(0.0, sent + pause - time.monotonic()))
+        finally:
+            await database.close()
+
+    async def _beat(self, database: Database) -> bool | None:
+        """True: renewed. False: declared dead. None: nobody knows."""
+        try:
+            async with asyncio.timeout(_BEAT_TIMEOUT_SECONDS):
+                return bool(await database.fetch(BEAT, self._consumer_id))
+        except (DatabaseUnavailableError, TimeoutError):
+            return None
+
+    def _notice_lapse(self) -> None:
+        patience = self._settings.lease_seconds - self._settings.beat_seconds
+        lapsed = time.monotonic() - self._last_good > patience
+        if lapsed != self._has_lapsed:
+            self._has_lapsed = lapsed
+            self._tell(self._on_lapsed if lapsed else self._on_regained)
+
+    def _tell(self, callback: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            pass  # the loop has ended, and the process is ending with it

@@ -1,0 +1,102 @@
+"""What some consumer has to do for all of them: recovery, and quarantine for suspects (protocol, step 10)."""
+
+import asyncio
+import random
+import sys
+from collections.abc import Awaitable, Callable
+
+from app.consumer.executor import Executor, StopReason
+from app.consumer.heartbeat import Lease
+from app.core.config import Settings
+from app.core.errors import DatabaseUnavailableError
+from app.core.events import Emit, TaskFailed, TasksRecovered, TasksReleased
+from app.db.engine import Database
+from app.queue.finish import release
+from app.queue.recover import held_rows, look, recover
+from app.queue.wakeup import Wakeup
+
+
+class Reconciler:
+    """Once a beat, compares what this process runs with the rows that say so."""
+
+    def __init__(self, database: Database, wakeup: Wakeup, executor: Executor, lease: Lease, emit: Emit) -> None:
+        self._database = database
+        self._wakeup = wakeup
+        self._executor = executor
+        self._lease = lease
+        self._emit = emit
+
+    async def reconcile(self) -> None:
+        """Stop handlers whose rows are no longer ours; release rows that are ours and that nobody runs.
+
+        The first is what a cancel comes down to when its message is lost; the second is what becomes of a claim that
+        was committed and whose answer was lost.
+        """
+        async with self._lease.claiming:
+            before = list(self._executor.runs.values())
+            rows = await held_rows(self._database, self._lease.consumer_id)
+            unheld = [
+                (task_id, claim_id)
+                for task_id, claim_id in rows.items()
+                if (run := self._executor.runs.get(task_id)) is None or run.claim.claim_id != claim_id
+            ]
+        for run in before:
+            if rows.get(run.claim.id) != run.claim.claim_id:
+                self._executor.stop(run, StopReason.CANCELED)
+        if unheld:
+            released = list(await release(self._database, unheld))  # a run that ended meanwhile no longer matches
+            if released:
+                self._wakeup.push(released)
+                self._emit(TasksReleased(released, "claimed here, but the answer was lost"))
+
+
+class Sweeper:
+    """Takes back the tasks of dead consumers, and has suspects run on their own."""
+
+    def __init__(self, database: Database, wakeup: Wakeup, settings: Settings, emit: Emit) -> None:
+        self._database = database
+        self._wakeup = wakeup
+        self._settings = settings
+        self._emit = emit
+        self._quarantine: asyncio.subprocess.Process | None = None
+
+    async def sweep(self) -> None:
+        """One round."""
+        found = await look(self._database, self._settings.lease_seconds)
+        if found.has_dead:
+            recovered = await recover(self._database, self._settings.lease_seconds, self._settings.max_lost)
+            self._wakeup.push(recovered.pending)
+            if recovered.pending:
+                self._emit(TasksRecovered(recovered.pending))
+            for task_id in recovered.failed:
+                self._emit(TaskFailed(task_id, "consumer_lost", f"lost {self._settings.max_lost} times"))
+        if found.has_suspects:
+            await self._start_quarantine()
+
+    def stop(self) -> None:
+        """Have the quarantine consumer drain, as this one does."""
+        if self._quarantine is not None and self._quarantine.returncode is None:
+            self._quarantine.terminate()
+
+    async def close(self) -> None:
+        """Wait for the quarantine consumer to end."""
+        if self._quarantine is not None:
+            await self._quarantine.wait()
+
+    async def _start_quarantine(self) -> None:
+        if self._quarantine is None or self._quarantine.returncode is not None:
+            self._quarantine = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "app.consumer", "--quarantine", start_new_session=True
+            )
+
+
+async def every_beat(settings: Settings, lease: Lease, *jobs: Callable[[], Awaitable[None]]) -> None:
+    """Do the jobs once a beat while the lease is held; PostgreSQL being away only skips a round."""
+    while True:
+        await asyncio.sleep(settings.beat_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
+        await lease.held.wait()
+        for job in jobs:
+            try:
+                await job()
+            except DatabaseUnavailableError:
+                break  # the fetcher has said so

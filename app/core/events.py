@@ -1,0 +1,159 @@
+"""What happens, as types. The flow emits them; core/logging.py turns them into lines."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class TasksCreated(Event):
+    """Committed: these tasks are kept whatever happens next."""
+
+    task_ids: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class TasksClaimed(Event):
+    """These tasks are this consumer's now."""
+
+    task_ids: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class TasksCompleted(Event):
+    """The handlers of these tasks ended well, and that is recorded."""
+
+    task_ids: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed(Event):
+    """This task is `failed`."""
+
+    task_id: UUID
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TasksCanceled(Event):
+    """A client canceled these tasks."""
+
+    task_ids: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerStopped(Event):
+    """The handler of a running task was told to stop, and did."""
+
+    task_id: UUID
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerRaised(Event):
+    """A handler ended with an exception it should have caught; the traceback is for its author."""
+
+    task_id: UUID
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimLost(Event):
+    """This outcome came too late: the task was canceled, or is another consumer's. It was dropped."""
+
+    task_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TasksReleased(Event):
+    """These tasks went back to pending; no attempt was burnt."""
+
+    task_ids: Sequence[UUID]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TasksRecovered(Event):
+    """The consumer of these tasks died; they are pending again."""
+
+    task_ids: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStarted(Event):
+    """A consumer holds a lease and starts to claim."""
+
+    consumer_id: UUID
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerDraining(Event):
+    """A consumer was told to stop: it claims no more and lets running tasks finish."""
+
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStopped(Event):
+    """A consumer has ended in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLapsed(Event):
+    """No beat got through for nearly a lease: running handlers are stopped, since others may take their tasks."""
+
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRegained(Event):
+    """A beat got through again, before anybody declared this consumer dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDown(Event):
+    """PostgreSQL or Redis does not answer. Said once an outage, by each user of it."""
+
+    service: str
+    doing: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUp(Event):
+    """PostgreSQL or Redis answers again."""
+
+    service: str
+    doing: str
+
+
+Emit = Callable[[Event], None]
+
+
+@dataclass(slots=True)
+class Outage:
+    """Says once that a service went away, and once that it came back."""
+
+    emit: Emit
+    service: str
+    doing: str
+    is_on: bool = field(default=False, init=False)
+
+    def begin(self, error: BaseException) -> None:
+        """The service failed."""
+        if not self.is_on:
+            self.is_on = True
+            self.emit(ServiceDown(self.service, self.doing, str(error)))
+
+    def end(self) -> None:
+        """The service worked."""
+        if self.is_on:
+            self.is_on = False
+            self.emit(ServiceUp(self.service, self.doing))

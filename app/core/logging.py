@@ -1,0 +1,130 @@
+"""The one place where events become words.
+
+Lines go through the standard library's logging, set up by config/uvicorn.log.conf.yml for every process alike, and are
+rendered by structlog: JSON, or text for people, as LOG_FORMAT says.
+"""
+
+import logging
+import logging.config
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+import yaml
+
+from app.core import events as e
+from app.core.config import Settings
+
+LOG_CONFIG = Path(__file__).parents[2] / "config" / "uvicorn.log.conf.yml"
+
+_log = logging.getLogger("taskmill")
+
+
+class Formatter(structlog.stdlib.ProcessorFormatter):
+    """One line a record: of uvicorn, of the libraries, and of ours, which carry their fields as `extra`."""
+
+    def __init__(self) -> None:
+        renderer: Any
+        if os.environ.get("LOG_FORMAT", "json") == "text":
+            renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+        else:
+            renderer = structlog.processors.JSONRenderer()
+        shared = [
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+        ]
+        super().__init__(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _without_color_message,
+                renderer,
+            ],
+        )
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Apply the log configuration and the level."""
+    if not logging.getLogger("taskmill").handlers:  # in the API uvicorn has read the same file already
+        logging.config.dictConfig(yaml.safe_load(LOG_CONFIG.read_text()))
+    _log.setLevel(settings.log_level.upper())
+
+
+def log_event(event: e.Event) -> None:
+    """Write the lines of an event; each line of a task's life carries its task_id."""
+    level = _LEVELS.get(type(event), logging.INFO)
+    if _log.isEnabledFor(level):
+        for message, fields in _lines(event):
+            error = fields.pop("exc_info", None)
+            _log.log(level, message, extra=fields, exc_info=error)
+
+
+_LEVELS: dict[type[e.Event], int] = {
+    e.TasksCreated: logging.DEBUG,
+    e.TasksClaimed: logging.DEBUG,
+    e.TasksCompleted: logging.DEBUG,
+    e.HandlerStopped: logging.DEBUG,
+    e.TaskFailed: logging.WARNING,
+    e.HandlerRaised: logging.ERROR,
+    e.ClaimLost: logging.WARNING,
+    e.TasksRecovered: logging.WARNING,
+    e.LeaseLapsed: logging.ERROR,
+    e.ServiceDown: logging.ERROR,
+}
+
+Line = tuple[str, dict[str, Any]]
+
+
+def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901 - one case an event, as a table of words
+    match event:
+        case e.TasksCreated(ids):
+            yield from _each("task created", ids)
+        case e.TasksClaimed(ids):
+            yield from _each("task processing", ids)
+        case e.TasksCompleted(ids):
+            yield from _each("task completed", ids)
+        case e.TasksCanceled(ids):
+            yield from _each("task canceled", ids)
+        case e.TasksRecovered(ids):
+            yield from _each("task recovered: its consumer died, it is pending again", ids)
+        case e.TasksReleased(ids, reason):
+            yield from _each("task released: pending again", ids, reason=reason)
+        case e.TaskFailed(task_id, code, message):
+            yield "task failed", {"task_id": str(task_id), "code": code, "error": message}
+        case e.HandlerStopped(task_id, reason):
+            yield "handler stopped", {"task_id": str(task_id), "reason": reason}
+        case e.HandlerRaised(task_id, error):
+            yield "handler raised", {"task_id": str(task_id), "exc_info": error}
+        case e.ClaimLost(task_id):
+            yield "outcome dropped: the task is no longer ours", {"task_id": str(task_id)}
+        case e.ConsumerStarted(consumer_id, concurrency):
+            yield "consumer started", {"consumer_id": str(consumer_id), "concurrency": concurrency}
+        case e.ConsumerDraining(running):
+            yield "consumer draining", {"running": running}
+        case e.ConsumerStopped():
+            yield "consumer stopped", {}
+        case e.LeaseLapsed(running):
+            yield "lease lapsed: no beat got through, handlers stopped", {"stopped": running}
+        case e.LeaseRegained():
+            yield "lease regained", {}
+        case e.ServiceDown(service, doing, reason):
+            yield f"{service} does not answer while {doing}; trying on", {"error": reason}
+        case e.ServiceUp(service, doing):
+            yield f"{service} answers again, {doing}", {}
+        case _:
+            raise AssertionError(event)
+
+
+def _each(message: str, ids: Any, **fields: Any) -> Iterator[Line]:
+    for task_id in ids:
+        yield message, {"task_id": str(task_id), **fields}
+
+
+def _without_color_message(_: Any, __: str, event_dict: Any) -> Any:
+    event_dict.pop("color_message", None)  # uvicorn says the same twice
+    return event_dict

@@ -1,0 +1,107 @@
+"""One connection pool a process, and the one way to send it a statement."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.core.errors import DatabaseUnavailableError
+
+CONNECT_SECONDS = 2.0
+STATEMENT_SECONDS = 2.0
+
+# Every statement of the queue finds its rows by id or by a partial index. Statistics of a table that fills and drains
+# within minutes are always wrong, and one plan that scans it all stops the queue: so such plans are not on offer.
+SESSION = {
+    "application_name": "taskmill",
+    "synchronous_commit": "on",
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "idle_in_transaction_session_timeout": "60000",
+}
+
+# The server answered, but only to say that it can't work now: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_SERVER_TROUBLE = (
+    asyncpg.PostgresConnectionError,  # class 08
+    asyncpg.InsufficientResourcesError,  # class 53: disk full, too many connections
+    asyncpg.OperatorInterventionError,  # class 57: shutting down, starting up, crashed
+    asyncpg.PostgresSystemError,  # class 58: I/O error
+    asyncpg.ReadOnlySQLTransactionError,  # 25006: we still talk to the old primary after a failover
+    asyncpg.InvalidAuthorizationSpecificationError,  # class 28
+    asyncpg.InvalidCatalogNameError,  # 3D000: the database is not there (yet)
+)
+_DOUBT = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, DBAPIError)
+
+
+class Database:
+    """A pool of connections in autocommit: one statement is one transaction and one round trip."""
+
+    def __init__(self, url: str, pool_size: int) -> None:
+        self._engine: AsyncEngine = create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=STATEMENT_SECONDS,
+            pool_use_lifo=True,
+            isolation_level="AUTOCOMMIT",
+            connect_args={
+                "timeout": CONNECT_SECONDS,
+                "command_timeout": STATEMENT_SECONDS,
+                "server_settings": SESSION,
+            },
+        )
+
+    async def fetch(self, statement: str, *arguments: Any) -> Sequence[asyncpg.Record]:
+        """Run one statement in a transaction of its own; the rows it returns.
+
+        Raises DatabaseUnavailableError when PostgreSQL is away or did not answer in time: the statement may or may not
+        have taken effect. Other errors of PostgreSQL pass as asyncpg raises them.
+        """
+        async with self.connection() as connection:
+            rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *arguments)
+            return rows
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        """A pooled asyncpg connection. One whose state is in doubt never goes back to the pool.
+
+        Raises DatabaseUnavailableError, also for what its user meets while holding it.
+        """
+        try:
+            pooled = await self._engine.connect()
+        except (*_SERVER_TROUBLE, *_DOUBT, PoolTimeoutError, InterfaceError) as error:
+            raise DatabaseUnavailableError(_reason(error)) from error
+        keep = False
+        try:
+            driver = (await pooled.get_raw_connection()).driver_connection
+            assert driver is not None
+            yield driver
+            keep = True
+        except _SERVER_TROUBLE as error:
+            raise DatabaseUnavailableError(_reason(error)) from error
+        except asyncpg.PostgresError:
+            keep = True  # the server refused the statement; the connection is as good as before
+            raise
+        except _DOUBT as error:
+            raise DatabaseUnavailableError(_reason(error)) from error
+        finally:
+            # Cancelled or cut: the statement may still be running, so the connection must not be used again.
+            if not keep:
+                await asyncio.shield(pooled.invalidate())
+            await asyncio.shield(pooled.close())
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).splitlines()[0] if str(error) else "no answer in time"
+    return f"{type(error).__name__}: {text}"

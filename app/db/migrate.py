@@ -1,0 +1,56 @@
+"""`python -m app.db.migrate`: bring the schema up to date. Run once, before the programs start."""
+
+import sys
+import time
+from pathlib import Path
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.exc import DBAPIError
+
+from app.core.config import Settings, load
+from app.core.errors import SettingsError
+
+WAIT_SECONDS = 60.0
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def alembic_config(database_url: str) -> Config:
+    """Alembic's configuration for this database."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["database_url"] = database_url
+    return config
+
+
+def migrate(database_url: str, wait_seconds: float = WAIT_SECONDS) -> None:
+    """Upgrade to the newest schema, waiting for PostgreSQL to come up. Raises what it met last."""
+    give_up = time.monotonic() + wait_seconds
+    while True:
+        try:
+            command.upgrade(alembic_config(database_url), "head")
+        except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.3)
+        else:
+            return
+
+
+def main() -> int:
+    """Migrate; 0 when the schema is up to date, 1 with one line on stderr when not."""
+    try:
+        migrate(load(Settings).database_url)
+    except SettingsError as error:
+        sys.stderr.write(f"taskmill: {error}\n")
+        return 2
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError) as error:
+        sys.stderr.write(f"taskmill: can't migrate the database (DATABASE_URL): {error}\n")
+        return 1
+    sys.stdout.write("taskmill: the database schema is up to date\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""`config/run/serve`: check the settings, then become Supervisor, with the numbers of processes they name."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from app.core.config import Settings, load
+from app.core.errors import TaskmillError
+from app.embedded import supervisor
+from app.embedded.console import complain
+from app.embedded.errors import StartError
+
+
+def main() -> int:
+    """Return only if something is wrong."""
+    try:
+        settings = load(Settings)
+        run = _run_folder()
+    except TaskmillError as error:
+        complain(str(error))
+        return 1
+    line = supervisor.command("supervisord.conf")
+    # In place of this process: it is the first one of a container, and the signals are Supervisor's.
+    os.execve(line[0], line, supervisor.environment(settings, run))  # noqa: S606 - no shell is the point
+
+
+def _run_folder() -> Path:
+    """RUN_DIR, or a folder of the user's own under the temporary one. `supervisorctl` needs the same in RUN_DIR."""
+    run = Path(os.environ.get("RUN_DIR") or Path(tempfile.gettempdir()) / f"taskmill-{os.geteuid()}")
+    try:
+        run.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"can't make {run} ({error.strerror}): name a private, writable folder in RUN_DIR") from None
+    if run.is_symlink() or run.lstat().st_uid != os.geteuid():
+        raise StartError(f"{run} belongs to another user: name a private, writable folder in RUN_DIR")
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(main())

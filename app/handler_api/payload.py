@@ -1,0 +1,36 @@
+"""The content of a task, as a type that owns its kind."""
+
+from typing import ClassVar, Self, Unpack
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.core.errors import InvalidPayloadError
+from app.utils.json_pointer import json_pointer
+
+
+class Payload(BaseModel):
+    """What a kind of task takes as `content`. Subclass it as `class CsvImport(Payload, kind="csv_import")`.
+
+    Validated when a task is posted and again when it runs.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls, *, kind: str, **config: Unpack[ConfigDict]) -> None:
+        super().__init_subclass__(**config)
+        cls.kind = kind
+
+    @classmethod
+    def parse(cls, content: str) -> Self:
+        """The payload in this JSON text. Raises InvalidPayloadError, which says where and what, but not the value."""
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            raise InvalidPayloadError(_problems(error)) from None
+
+
+def _problems(error: ValidationError) -> list[tuple[str, str]]:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return [(json_pointer(detail["loc"]), detail["msg"]) for detail in details]

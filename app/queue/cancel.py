@@ -1,0 +1,46 @@
+"""Cancel: pending or processing → canceled (protocol, step 8)."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from app.core.events import Emit, TasksCanceled
+from app.core.task import Task
+from app.db.engine import Database
+from app.queue.read import read_tasks
+from app.queue.wakeup import Wakeup
+
+# Once committed, nobody's finish matches the row any more: both ask for status = 'processing'. Primary key; locks in
+# the order of ids, as every statement that can wait for a lock.
+_CANCEL = """
+WITH live AS MATERIALIZED (
+    SELECT id, status FROM tasks
+    WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')
+    ORDER BY id
+    FOR UPDATE
+)
+UPDATE tasks SET status = 'canceled', updated_at = clock_timestamp()
+FROM live WHERE tasks.id = live.id
+RETURNING tasks.id, live.status = 'processing'
+"""
+
+
+class Canceler:
+    """Cancels tasks, and tells the consumers that run them."""
+
+    def __init__(self, database: Database, wakeup: Wakeup, emit: Emit) -> None:
+        self._database = database
+        self._wakeup = wakeup
+        self._emit = emit
+
+    async def cancel(self, ids: Sequence[UUID]) -> list[Task | None]:
+        """Cancel what is still live; every task as it stands afterwards, None where there is none.
+
+        Canceled now or before, a task is `canceled` in the answer; any other status says why it can't be. Raises
+        DatabaseUnavailableError; the answer to a repeated call is then the same as if the first had got through.
+        """
+        canceled = await self._database.fetch(_CANCEL, ids)
+        if canceled:
+            self._wakeup.announce_canceled([task_id for task_id, was_running in canceled if was_running])
+            self._emit(TasksCanceled([row[0] for row in canceled]))
+        tasks = await read_tasks(self._database, ids)
+        return [tasks.get(task_id) for task_id in ids]

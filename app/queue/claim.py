@@ -1,0 +1,61 @@
+"""Claim: pending → processing, under a claim id of its own (protocol, step 3)."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from app.core.task import Claim
+from app.db.engine import Database
+
+# A task lost this often is suspected of killing its consumer, and runs where it has no neighbours.
+SUSPECT_AT = 2
+
+# Shared end of the three: a consumer that was declared dead (no row of its own) claims nothing.
+# SKIP LOCKED never waits, so these can't deadlock whatever the order of their locks.
+_CLAIM = """
+UPDATE tasks
+SET status = 'processing', attempt = attempt + 1, claim_id = gen_random_uuid(), consumer_id = $1,
+    updated_at = clock_timestamp()
+FROM due
+WHERE tasks.id = due.id AND EXISTS (SELECT FROM consumers WHERE consumers.id = $1)
+RETURNING tasks.id, tasks.claim_id, tasks.kind, tasks.content::text, tasks.attempt
+"""
+
+# Primary key. An id from Redis is a hint: the task may be gone, taken, canceled or not due.
+_BY_ID = f"""
+WITH due AS MATERIALIZED (
+    SELECT id FROM tasks
+    WHERE id = ANY($2::uuid[]) AND status = 'pending' AND run_at <= now() AND lost_count < {SUSPECT_AT}
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+)
+{_CLAIM}
+"""
+
+# Index tasks_due. Finds what no id announced: Redis was away or lost its memory, or the task has only now come due.
+_DUE = """
+WITH due AS MATERIALIZED (
+    SELECT id FROM tasks
+    WHERE status = 'pending' AND run_at <= now() AND lost_count {comparison} {suspect_at}
+    ORDER BY run_at
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+)
+{claim}
+"""
+_DUE_ORDINARY = _DUE.format(comparison="<", suspect_at=SUSPECT_AT, claim=_CLAIM)
+_DUE_SUSPECT = _DUE.format(comparison=">=", suspect_at=SUSPECT_AT, claim=_CLAIM)
+
+
+async def claim_ids(database: Database, consumer_id: UUID, ids: Sequence[UUID]) -> list[Claim]:
+    """Claim those of `ids` that are pending and due. Raises DatabaseUnavailableError: then some may be claimed."""
+    return [Claim(*row) for row in await database.fetch(_BY_ID, consumer_id, ids)]
+
+
+async def claim_due(database: Database, consumer_id: UUID, limit: int) -> list[Claim]:
+    """Claim up to `limit` of the tasks that have been due longest. Raises as claim_ids."""
+    return [Claim(*row) for row in await database.fetch(_DUE_ORDINARY, consumer_id, limit)]
+
+
+async def claim_suspects(database: Database, consumer_id: UUID, limit: int) -> list[Claim]:
+    """Claim suspects only: the work of a quarantine consumer. Raises as claim_ids."""
+    return [Claim(*row) for row in await database.fetch(_DUE_SUSPECT, consumer_id, limit)]

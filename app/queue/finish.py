@@ -1,0 +1,85 @@
+"""Finish: processing → completed, failed, or back to pending, by the holder of the claim alone (protocol, step 6)."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from app.core.task import Claim, TaskStatus
+from app.db.engine import Database
+
+# The fence. Rows are locked in the order of their ids, so that two batches over the same rows can't deadlock; after
+# waiting for a lock PostgreSQL checks the condition again on the newest version of the row. Primary key.
+_HELD = """
+WITH held AS MATERIALIZED (
+    SELECT tasks.id FROM tasks
+    JOIN unnest($1::uuid[], $2::uuid[]) AS mine (id, claim_id) ON tasks.id = mine.id
+    WHERE tasks.status = 'processing' AND tasks.claim_id = mine.claim_id
+    ORDER BY tasks.id
+    FOR UPDATE OF tasks
+)
+"""
+
+_COMPLETE = f"""
+{_HELD}
+UPDATE tasks SET status = 'completed', updated_at = clock_timestamp()
+FROM held WHERE tasks.id = held.id
+RETURNING tasks.id
+"""
+
+_FAIL = f"""
+{_HELD}
+UPDATE tasks SET status = 'failed', error = failure.error::jsonb, updated_at = clock_timestamp()
+FROM held JOIN unnest($1::uuid[], $3::text[]) AS failure (id, error) ON failure.id = held.id
+WHERE tasks.id = held.id
+RETURNING tasks.id
+"""
+
+# Nothing went wrong with the task, so the attempt is given back; run_at stays, so it keeps its place.
+_RELEASE = f"""
+{_HELD}
+UPDATE tasks SET status = 'pending', attempt = attempt - 1, claim_id = NULL, consumer_id = NULL,
+    updated_at = clock_timestamp()
+FROM held WHERE tasks.id = held.id
+RETURNING tasks.id
+"""
+
+# A terminal row under our own claim: our write took effect and its answer was lost on the way.
+_ENDED_BY_US = """
+SELECT tasks.id FROM tasks
+JOIN unnest($1::uuid[], $2::uuid[]) AS mine (id, claim_id) ON tasks.id = mine.id
+WHERE tasks.claim_id = mine.claim_id AND tasks.status = $3
+"""
+
+
+async def complete(database: Database, claims: Sequence[Claim]) -> set[UUID]:
+    """Mark as completed; the ids of those that are. The rest was canceled or taken away meanwhile."""
+    ids, claim_ids = _columns(claims)
+    done = {row[0] for row in await database.fetch(_COMPLETE, ids, claim_ids)}
+    return done if len(done) == len(claims) else done | await _ended(database, claims, TaskStatus.COMPLETED)
+
+
+async def fail(database: Database, claims: Sequence[Claim], errors: Sequence[tuple[str, str]]) -> set[UUID]:
+    """Mark as failed, each with its (code, message); the ids of those that are."""
+    ids, claim_ids = _columns(claims)
+    at = datetime.now(UTC).isoformat()
+    records = [
+        json.dumps({"code": code, "message": message, "attempt": claim.attempt, "at": at})
+        for claim, (code, message) in zip(claims, errors, strict=True)
+    ]
+    done = {row[0] for row in await database.fetch(_FAIL, ids, claim_ids, records)}
+    return done if len(done) == len(claims) else done | await _ended(database, claims, TaskStatus.FAILED)
+
+
+async def release(database: Database, claims: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
+    """Give (task id, claim id) back as pending; the ids of those that were still ours. No attempt is burnt."""
+    ids, claim_ids = [c[0] for c in claims], [c[1] for c in claims]
+    return {row[0] for row in await database.fetch(_RELEASE, ids, claim_ids)}
+
+
+async def _ended(database: Database, claims: Sequence[Claim], status: TaskStatus) -> set[UUID]:
+    return {row[0] for row in await database.fetch(_ENDED_BY_US, *_columns(claims), status)}
+
+
+def _columns(claims: Sequence[Claim]) -> tuple[list[UUID], list[UUID]]:
+    return [c.id for c in claims], [c.claim_id for c in claims]

@@ -1,0 +1,144 @@
+"""Redis: the list of ids that wakes consumers, and the channel of cancels. Hints only, which may be lost (promise 5)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from app.core.errors import WakeupUnavailableError
+from app.core.events import Emit, Outage
+from app.utils.batcher import Batcher
+
+LIST = "taskmill:pending"
+CHANNEL = "taskmill:canceled"
+
+CALL_SECONDS = 1.0
+SILENCE_SECONDS = 0.5  # after a failure nothing is sent for so long: PostgreSQL holds all that the hints say
+_LISTEN_SECONDS = 5.0
+_BATCH = 100  # groups of ids in one command
+_BACKLOG = 1_000  # groups above this are dropped rather than kept in memory; polls find their tasks
+
+_TROUBLE = (RedisError, OSError, TimeoutError)
+
+
+class Wakeup:
+    """One process's way to Redis. Nothing here ever makes a request fail or wait."""
+
+    def __init__(self, url: str, emit: Emit) -> None:
+        self._url = url
+        self._client = self._connect(CALL_SECONDS)
+        self._blocking: Redis | None = None
+        self._outage = Outage(emit, "redis", "waking consumers")
+        self._silent_until = 0.0
+        self._pushes: Batcher[Sequence[UUID], None] = Batcher(self._push, _BATCH)
+        self._cancels: Batcher[Sequence[UUID], None] = Batcher(self._publish, _BATCH)
+
+    def push(self, ids: Sequence[UUID]) -> None:
+        """Announce pending tasks. Returns at once; failures are logged once an outage."""
+        if ids and len(self._pushes) < _BACKLOG:
+            self._pushes.submit(ids)
+
+    def announce_canceled(self, ids: Sequence[UUID]) -> None:
+        """Tell whoever runs these tasks to stop. Returns at once."""
+        if ids:
+            self._cancels.submit(ids)
+
+    async def pop(self, limit: int, seconds: float) -> list[UUID]:
+        """Up to `limit` ids, waiting up to `seconds` for the first.
+
+        Never cancel this: a pop whose answer nobody reads has still taken the ids. Raises WakeupUnavailableError.
+        """
+        if self._blocking is None:
+            self._blocking = self._connect(seconds + CALL_SECONDS)
+        try:
+            command = cast("Awaitable[Any]", self._blocking.blmpop(seconds, 1, LIST, direction="LEFT", count=limit))
+            answer = await command
+        except _TROUBLE as error:
+            raise WakeupUnavailableError(str(error)) from error
+        return [UUID(bytes.decode(raw)) for raw in answer[1]] if answer else []
+
+    async def canceled(self, on_listening: Callable[[], None] | None = None) -> AsyncIterator[UUID]:
+        """Ids of canceled tasks as they are announced. Raises WakeupUnavailableError when the subscription breaks."""
+        client = self._connect(_LISTEN_SECONDS + CALL_SECONDS)
+        try:
+            async with aclosing(client), client.pubsub() as subscription:
+                await subscription.subscribe(CHANNEL)
+                while True:
+                    message = await subscription.get_message(timeout=_LISTEN_SECONDS)
+                    if message is None:
+                        await subscription.ping()  # a dead peer is noticed by the missing answer
+                    elif message["type"] == "subscribe" and on_listening:
+                        on_listening()
+                    elif message["type"] == "message":
+                        for raw in message["data"].split(b","):
+                            yield UUID(raw.decode())
+        except _TROUBLE as error:
+            raise WakeupUnavailableError(str(error)) from error
+
+    async def ping(self) -> None:
+        """Raises WakeupUnavailableError with the reason where Redis does not answer."""
+        try:
+            await cast("Awaitable[Any]", self._client.ping())
+        except _TROUBLE as error:
+            raise WakeupUnavailableError(str(error)) from error
+
+    async def close(self) -> None:
+        """Send what is still waiting, and close the connections."""
+        await self._pushes.drain()
+        await self._cancels.drain()
+        for client in (self._client, self._blocking):
+            if client is not None:
+                await client.aclose()
+
+    async def _push(self, groups: list[Sequence[UUID]]) -> list[None]:
+        await self._send(lambda: cast("Awaitable[Any]", self._client.rpush(LIST, *_texts(groups))))
+        return [None] * len(groups)
+
+    async def _publish(self, groups: list[Sequence[UUID]]) -> list[None]:
+        await self._send(lambda: cast("Awaitable[Any]", self._client.publish(CHANNEL, ",".join(_texts(groups)))))
+        return [None] * len(groups)
+
+    async def _send(self, command: Callable[[], Awaitable[Any]]) -> None:
+        if time.monotonic() < self._silent_until:
+            return
+        try:
+            await command()
+            self._outage.end()
+        except _TROUBLE as error:
+            self._silent_until = time.monotonic() + SILENCE_SECONDS
+            self._outage.begin(error)
+
+    def _connect(self, seconds: float) -> Redis:
+        # redis-py retries by itself, ten times, also what is not idempotent: one RPUSH became four. Never here.
+        return cast(
+            "Redis",
+            Redis.from_url(
+                self._url,
+                socket_timeout=seconds,
+                socket_connect_timeout=CALL_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            ),
+        )
+
+
+def _texts(groups: list[Sequence[UUID]]) -> list[str]:
+    return [str(task_id) for group in groups for task_id in group]
+
+
+async def stay_subscribed(wakeup: Wakeup, emit: Emit, on_canceled: Callable[[UUID], None]) -> None:
+    """Call `on_canceled` for each announced id, for ever; subscribe again after each outage."""
+    outage = Outage(emit, "redis", "listening for cancels")
+    while True:
+        try:
+            async for task_id in wakeup.canceled(outage.end):
+                on_canceled(task_id)
+        except WakeupUnavailableError as error:
+            outage.begin(error)
+        await asyncio.sleep(SILENCE_SECONDS)

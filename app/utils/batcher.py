@@ -1,0 +1,64 @@
+"""Batches that form by themselves."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Gathers what arrives while the last flush is under way, and flushes it as one.
+
+    A lone item waits for nothing. Flushes run in a task of their own, so that cancelling whoever waits for an item
+    neither cancels the flush nor leaks what it holds.
+
+    `flush` gets 1 to `limit` items and returns as many results in the same order; a result that is an exception is
+    raised for its item alone. What `flush` raises is raised for every item of the batch.
+    """
+
+    def __init__(self, flush: Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]], limit: int) -> None:
+        self._flush = flush
+        self._limit = limit
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """Items that wait for a flush."""
+        return len(self._waiting)
+
+    def submit(self, item: Item) -> "asyncio.Future[Result]":
+        """Add an item; the future gives its result."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush_all())
+        return future
+
+    async def drain(self) -> None:
+        """Return when everything submitted so far is flushed."""
+        while self._flushing is not None:
+            await asyncio.wait([self._flushing])
+
+    async def _flush_all(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+                await self._flush_one(batch)
+        finally:
+            self._flushing = None
+
+    async def _flush_one(self, batch: list[tuple[Item, "asyncio.Future[Result]"]]) -> None:
+        results: Sequence[Result | Exception]
+        try:
+            results = await self._flush([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to those who wait
+            results = [error] * len(batch)
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():  # whoever waited has gone
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
