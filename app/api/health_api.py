@@ -24,8 +24,8 @@ def health_router(database: Database, wakeup: Wakeup) -> APIRouter:
     """`/health` and `/livez` for whoever restarts processes, `/readyz` for whoever sends them requests."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/health", operation_id="health", summary="Is the service up", response_model=Health)
-    @router.get("/livez", operation_id="livez", summary="Is this process up", response_model=Health)
+    @router.get("/health", operation_id="health", summary="Is the service up")
+    @router.get("/livez", operation_id="livez", summary="Is this process up")
     async def live() -> Health:
         """200 as long as the process answers, whatever becomes of PostgreSQL and Redis."""
         return Health()

@@ -59,7 +59,8 @@ class Readiness(BaseModel):
 
     status: Literal["pass", "warn", "fail"]
     checks: Annotated[
-        dict[str, list[dict[str, str]]], Field(examples=[{"postgresql": [{"status": "pass"}], "redis": [{"status": "pass"}]}])
+        dict[str, list[dict[str, str]]],
+        Field(examples=[{"postgresql": [{"status": "pass"}], "redis": [{"status": "pass"}]}]),
     ]
 
 

@@ -74,9 +74,7 @@ class TaskApi:
                 response_model=TaskView,
                 response_description="The task as it stands.",
                 openapi_extra={"parameters": [task_id_parameter()]},
-                responses=problems(
-                    {HTTPStatus.NOT_FOUND: _NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE}
-                ),
+                responses=problems({HTTPStatus.NOT_FOUND: _NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE}),
             ),
             BytesRoute(
                 "/task/{task_id}/cancel",

@@ -1,0 +1,1 @@
+"""The process that runs tasks: `python -m app.consumer`."""

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import gc
-import logging
 import signal
 import sys
 
@@ -34,7 +33,7 @@ def main() -> int:
     try:
         uvloop.run(_run(settings, options, quarantine=arguments.quarantine))
     except ConsumerDeclaredDeadError as error:
-        logging.getLogger("taskmill").error("consumer ends: %s", error)
+        sys.stderr.write(f"taskmill: consumer ends: {error}\n")
         return 1
     return 0
 

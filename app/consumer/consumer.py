@@ -66,9 +66,11 @@ class Consumer:
         self._fetcher: Fetcher | QuarantineFetcher
         poll = settings.poll_seconds
         if quarantine:
-            self._fetcher = QuarantineFetcher(self._database, self._executor, self._lease, poll, emit)
+            self._fetcher = QuarantineFetcher(self._database, self._executor, self._lease, poll_seconds=poll, emit=emit)
         else:
-            self._fetcher = Fetcher(self._database, self._wakeup, self._executor, self._lease, poll, emit)
+            self._fetcher = Fetcher(
+                self._database, self._wakeup, self._executor, self._lease, poll_seconds=poll, emit=emit
+            )
         self._reconciler = Reconciler(self._database, self._wakeup, self._executor, self._lease, emit)
         self._sweeper = None if quarantine else Sweeper(self._database, self._wakeup, settings, emit)
 

@@ -29,6 +29,7 @@ class Run:
 
     claim: Claim
     stop_reason: StopReason | None = None
+    is_working: bool = True
     is_recording: bool = False
     task: "asyncio.Task[None]" = field(init=False)
 
@@ -36,8 +37,10 @@ class Run:
 class Executor:
     """Runs up to `concurrency` tasks at once on this process's event loop.
 
-    A run keeps its slot until its outcome is committed, so whatever is processing in PostgreSQL under this consumer's
-    id is either in `runs` or was claimed by a statement whose answer got lost.
+    A run stays in `runs` until its outcome is committed, so whatever is processing in PostgreSQL under this consumer's
+    id is either there or was claimed by a statement whose answer got lost. Its slot is free as soon as its handler has
+    ended: the next claim is under way while outcomes are written. While PostgreSQL keeps outcomes waiting, that stops
+    at as many as there are slots.
     """
 
     def __init__(
@@ -55,12 +58,13 @@ class Executor:
         self._on_crash = on_crash
         self.runs: dict[UUID, Run] = {}
         self._active = 0
+        self._working = 0
         self._changed = asyncio.Event()
 
     @property
     def free(self) -> int:
         """Tasks that could start right now."""
-        return self._concurrency - self._active
+        return min(self._concurrency - self._working, 2 * self._concurrency - self._active)
 
     @property
     def active(self) -> int:
@@ -86,6 +90,7 @@ class Executor:
         run = Run(claim)
         self.runs[claim.id] = run
         self._active += 1
+        self._working += 1
         run.task = asyncio.create_task(self._execute(run))
         run.task.add_done_callback(lambda task: self._ended(run, task))
 
@@ -102,6 +107,7 @@ class Executor:
 
     async def _execute(self, run: Run) -> None:
         outcome = await self._perform(run)
+        self._stop_working(run)
         if outcome is not None:
             run.is_recording = True
             await self._recorder.record(run.claim, outcome)
@@ -129,7 +135,14 @@ class Executor:
         outcome: Outcome = await handler.run(payload, TaskContext(claim.id, claim.attempt, options))
         return outcome
 
+    def _stop_working(self, run: Run) -> None:
+        if run.is_working:
+            run.is_working = False
+            self._working -= 1
+            self._changed.set()
+
     def _ended(self, run: Run, task: "asyncio.Task[None]") -> None:
+        self._stop_working(run)
         self._active -= 1
         if self.runs.get(run.claim.id) is run:
             del self.runs[run.claim.id]

@@ -66,7 +66,7 @@ class Fetcher:
     """
 
     def __init__(
-        self, database: Database, wakeup: Wakeup, executor: Executor, lease: Lease, poll_seconds: float, emit: Emit
+        self, database: Database, wakeup: Wakeup, executor: Executor, lease: Lease, *, poll_seconds: float, emit: Emit
     ) -> None:
         self._database = database
         self._wakeup = wakeup
@@ -130,9 +130,11 @@ class Fetcher:
         try:
             ids = pop.result()
         except WakeupUnavailableError as error:
-            self._outage.begin(error)
-            if not self._poll_was_full:
+            if not self._outage.is_on:
+                self._next_poll = 0.0  # ids may have been lost with the answer
+            elif not self._poll_was_full:
                 await asyncio.sleep(max(0.0, self._next_poll - _now()))
+            self._outage.begin(error)
             return []
         self._outage.end()
         return ids
@@ -141,7 +143,9 @@ class Fetcher:
 class QuarantineFetcher:
     """Claims suspects only, until there are none."""
 
-    def __init__(self, database: Database, executor: Executor, lease: Lease, poll_seconds: float, emit: Emit) -> None:
+    def __init__(
+        self, database: Database, executor: Executor, lease: Lease, *, poll_seconds: float, emit: Emit
+    ) -> None:
         self._database = database
         self._executor = executor
         self._lease = lease
@@ -153,9 +157,9 @@ class QuarantineFetcher:
         idle_polls = 0
         while idle_polls < _QUARANTINE_IDLE_POLLS:
             await self._lease.held.wait()
-            free = await self._executor.wait_for_free()
+            await self._executor.wait_for_free()
             try:
-                claimed = await self._claimer.claim(lambda me: claim_suspects(self._database, me, free))
+                claimed = await self._claimer.claim(lambda me: claim_suspects(self._database, me, limit=1))
             except DatabaseUnavailableError:
                 continue
             if not claimed:

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -106,7 +107,5 @@ class Heartbeat(threading.Thread):
             self._tell(self._on_lapsed if lapsed else self._on_regained)
 
     def _tell(self, callback: Callable[[], None]) -> None:
-        try:
+        with suppress(RuntimeError):  # the loop has ended, and the process is ending with it
             self._loop.call_soon_threadsafe(callback)
-        except RuntimeError:
-            pass  # the loop has ended, and the process is ending with it

@@ -1,0 +1,1 @@
+"""What everything is made of: settings, tasks, errors, events. No I/O."""

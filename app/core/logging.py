@@ -31,7 +31,7 @@ class Formatter(structlog.stdlib.ProcessorFormatter):
             renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
         else:
             renderer = structlog.processors.JSONRenderer()
-        shared = [
+        shared: list[Any] = [
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.core.errors import DatabaseUnavailableError
 
@@ -92,14 +92,20 @@ class Database:
         except _DOUBT as error:
             raise DatabaseUnavailableError(_reason(error)) from error
         finally:
-            # Cancelled or cut: the statement may still be running, so the connection must not be used again.
-            if not keep:
-                await asyncio.shield(pooled.invalidate())
-            await asyncio.shield(pooled.close())
+            if keep:
+                await pooled.close()  # in autocommit there is nothing to reset, so nothing to wait for
+            else:
+                # Cancelled or cut: the statement may still be running, so the connection must not be used again.
+                await asyncio.shield(_drop(pooled))
 
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+async def _drop(pooled: AsyncConnection) -> None:
+    await pooled.invalidate()
+    await pooled.close()
 
 
 def _reason(error: BaseException) -> str:

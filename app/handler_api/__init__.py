@@ -1,0 +1,1 @@
+"""All that a handler may import from app."""

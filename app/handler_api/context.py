@@ -20,11 +20,11 @@ class Options(BaseSettings):
         return load(cls)
 
 
-OptionsT = TypeVar("OptionsT", bound=Options, covariant=True)
+OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class TaskContext(Generic[OptionsT]):
+class TaskContext(Generic[OptionsT_co]):
     """One run of one task.
 
     `id` stays the same over all runs of a task, so it serves as an idempotency key; `attempt` counts them from 1.
@@ -32,4 +32,4 @@ class TaskContext(Generic[OptionsT]):
 
     id: UUID
     attempt: int
-    options: OptionsT
+    options: OptionsT_co

@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from app.handler_api.context import Options, OptionsT, TaskContext
+from app.handler_api.context import Options, TaskContext
 from app.handler_api.outcome import Outcome
 from app.handler_api.payload import Payload
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,3 @@ class Handler(Generic[PayloadT, OptionsT]):
     def kind(self) -> str:
         """The kind of task that this handler takes."""
         return self.payload.kind
-
-
-AnyHandler = Handler[Payload, Options]

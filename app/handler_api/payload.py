@@ -19,7 +19,10 @@ class Payload(BaseModel):
     kind: ClassVar[str]
 
     def __init_subclass__(cls, *, kind: str, **config: Unpack[ConfigDict]) -> None:
+        """Take the kind from the class statement."""
         super().__init_subclass__(**config)
+        if not kind.isidentifier():
+            raise ValueError(f"a kind is an identifier, as in csv_import: {kind!r}")
         cls.kind = kind
 
     @classmethod

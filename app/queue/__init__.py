@@ -1,0 +1,1 @@
+"""One verb a file, and the only SQL on tasks."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from app.core.events import Emit, TasksCanceled
-from app.core.task import Task
+from app.core.task import Task, TaskStatus
 from app.db.engine import Database
 from app.queue.read import read_tasks
 from app.queue.wakeup import Wakeup
@@ -20,7 +20,7 @@ WITH live AS MATERIALIZED (
 )
 UPDATE tasks SET status = 'canceled', updated_at = clock_timestamp()
 FROM live WHERE tasks.id = live.id
-RETURNING tasks.id, live.status = 'processing'
+RETURNING tasks.id, tasks.kind, tasks.content::text, tasks.status, tasks.created_at, tasks.updated_at, live.status AS was
 """
 
 
@@ -40,7 +40,10 @@ class Canceler:
         """
         canceled = await self._database.fetch(_CANCEL, ids)
         if canceled:
-            self._wakeup.announce_canceled([task_id for task_id, was_running in canceled if was_running])
-            self._emit(TasksCanceled([row[0] for row in canceled]))
-        tasks = await read_tasks(self._database, ids)
+            self._wakeup.announce_canceled([row["id"] for row in canceled if row["was"] == TaskStatus.PROCESSING])
+            self._emit(TasksCanceled([row["id"] for row in canceled]))
+        tasks = {row["id"]: Task(*row[:-1]) for row in canceled}
+        others = [task_id for task_id in ids if task_id not in tasks]
+        if others:
+            tasks |= await read_tasks(self._database, others)
         return [tasks.get(task_id) for task_id in ids]

@@ -1,4 +1,4 @@
-"""Redis: the list of ids that wakes consumers, and the channel of cancels. Hints only, which may be lost (promise 5)."""
+"""Redis: the list of ids that wakes consumers, and the channel of cancels. Hints only: all of it may be lost."""
 
 import asyncio
 import time
@@ -117,14 +117,8 @@ class Wakeup:
 
     def _connect(self, seconds: float) -> Redis:
         # redis-py retries by itself, ten times, also what is not idempotent: one RPUSH became four. Never here.
-        return cast(
-            "Redis",
-            Redis.from_url(
-                self._url,
-                socket_timeout=seconds,
-                socket_connect_timeout=CALL_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-            ),
+        return Redis.from_url(
+            self._url, socket_timeout=seconds, socket_connect_timeout=CALL_SECONDS, retry=Retry(NoBackoff(), 0)
         )
 
 

@@ -1,0 +1,1 @@
+"""Leaves, standard library only."""

@@ -10,7 +10,9 @@ from sqlalchemy.pool import NullPool
 from app.db.tables import metadata
 
 _LOCK = 0x7A5D  # two starts at once migrate one after the other
-_LOCK_TIMEOUT = "SET lock_timeout = '5s'"  # a migration that can't get a table's lock must not stop all who queue behind
+_LOCK_TIMEOUT = (
+    "SET lock_timeout = '5s'"  # a migration that can't get a table's lock must not stop all who queue behind
+)
 
 
 def _migrate(connection: Connection) -> None:
