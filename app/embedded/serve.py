@@ -1,9 +1,11 @@
 """`config/run/serve`: check the settings, then become Supervisor, with the numbers of processes they name."""
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from app.core.config import Settings, load
 from app.core.errors import TaskmillError
@@ -20,6 +22,12 @@ def main() -> int:
     except TaskmillError as error:
         complain(str(error))
         return 1
+    return _become_supervisor(settings, run)
+
+
+def _become_supervisor(settings: Settings, run: Path) -> NoReturn:
+    for output in (sys.stdout.fileno(), sys.stderr.fileno()):
+        _make_reopenable(output)
     line = supervisor.command("supervisord.conf")
     # In place of this process: it is the first one of a container, and the signals are Supervisor's.
     os.execve(line[0], line, supervisor.environment(settings, run))  # noqa: S606 - no shell is the point
@@ -35,6 +43,19 @@ def _run_folder() -> Path:
     if run.is_symlink() or run.lstat().st_uid != os.geteuid():
         raise StartError(f"{run} belongs to another user: name a private, writable folder in RUN_DIR")
     return run
+
+
+def _make_reopenable(output: int) -> None:
+    """Put a pipe of our own before an output that can't be opened again, as Supervisor does for each program.
+
+    It can't when it is a socket (systemd's journal) or belongs to another user (after `su`); a container's can.
+    """
+    try:
+        os.close(os.open(f"/dev/fd/{output}", os.O_WRONLY | os.O_APPEND))
+    except OSError:
+        pipe = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=output, process_group=0)
+        assert pipe.stdin is not None
+        os.dup2(pipe.stdin.fileno(), output)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 from xmlrpc.client import Fault, ProtocolError, ServerProxy
 
-from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]  # Supervisor has no type hints
+from supervisor.xmlrpc import SupervisorTransport
 
 from app.core.config import Settings
 
@@ -50,7 +50,7 @@ class Control:
 
     def start(self, group: str) -> None:
         """Start all processes of a group, without waiting for them."""
-        self._call("startProcessGroup", group, False)  # noqa: FBT003 - XML-RPC knows no names
+        self._call("startProcessGroup", group, False)
 
     def _call(self, method: str, *arguments: str | bool) -> object:
         # A connection of its own for each call, because after a failure Supervisor's transport can't be used again.
