@@ -17,6 +17,7 @@ from app.db.migrate import migrate
 from app.queue.wakeup import Wakeup
 from tests.support.proxy import Proxy
 from tests.support.servers import Servers, running_servers
+from tests.support.types import Connection
 from tests.support.waiting import EventLog
 
 TEMPLATE = "taskmill_template"
@@ -67,7 +68,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def sql(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+async def sql(database_url: str) -> AsyncIterator[Connection]:
     """A second connection to the database: to look at rows, and to hold them."""
     connection = await asyncpg.connect(database_url)
     yield connection

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 # In the environment of everything that is started here; its value is Folders.mark.
@@ -19,15 +20,15 @@ def stop(folder: str, seconds: float) -> list[int]:
     supervisors = [pid for pid in found if b"supervisord" in _read(pid, "cmdline")]
     for pid in supervisors:
         _send(pid, signal.SIGTERM)
-    if supervisors and _gone(folder, seconds):
-        return found
+    # While it lives it stops the others in order.
+    _wait_until(lambda: not set(supervisors) & set(_find(folder)), seconds)
     for pid in _find(folder):
         # PostgreSQL takes TERM for "when the last client has left".
         _send(pid, signal.SIGINT if _is_postgres(pid) else signal.SIGTERM)
-    if not _gone(folder, seconds):
+    if not _wait_until(lambda: not _find(folder), seconds):
         for pid in _find(folder):
             _send(pid, signal.SIGKILL)
-        _gone(folder, seconds)
+        _wait_until(lambda: not _find(folder), seconds)
     return found
 
 
@@ -46,9 +47,9 @@ def _find(folder: str) -> list[int]:
     return [pid for pid in pids if pid != os.getpid() and mark in _read(pid, "environ").split(b"\0")]
 
 
-def _gone(folder: str, seconds: float) -> bool:
+def _wait_until(gone: Callable[[], bool], seconds: float) -> bool:
     end = time.monotonic() + seconds
-    while _find(folder):
+    while not gone():
         if time.monotonic() > end:
             return False
         time.sleep(0.1)

@@ -34,6 +34,8 @@ def prepare(folder: Path, sockets: Path, account: Account, *, durable: bool = Tr
             # The append-only file is the data; a snapshot beside it would only cost disk.
             *("--dir", str(folder), "--save", "", "--appendonly", "yes" if durable else "no"),
             *("--daemonize", "no", "--logfile", ""),
+            # A title would overwrite the environment, by which leftovers.py finds what a killed start left running.
+            *("--set-proc-title", "no"),
         ),
         account=account,
         url=url(sockets),

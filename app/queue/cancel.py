@@ -20,7 +20,8 @@ WITH live AS MATERIALIZED (
 )
 UPDATE tasks SET status = 'canceled', updated_at = clock_timestamp()
 FROM live WHERE tasks.id = live.id
-RETURNING tasks.id, tasks.kind, tasks.content::text, tasks.status, tasks.created_at, tasks.updated_at, live.status AS was
+RETURNING tasks.id, tasks.kind, tasks.content::text, tasks.status, tasks.created_at, tasks.updated_at,
+    live.status AS was
 """
 
 

@@ -8,6 +8,8 @@ from uuid import UUID
 from app.core.task import Claim, TaskStatus
 from app.db.engine import Database
 
+_LONGEST_MESSAGE = 2_000
+
 # The fence. Rows are locked in the order of their ids, so that two batches over the same rows can't deadlock; after
 # waiting for a lock PostgreSQL checks the condition again on the newest version of the row. Primary key.
 _HELD = """
@@ -64,11 +66,16 @@ async def fail(database: Database, claims: Sequence[Claim], errors: Sequence[tup
     ids, claim_ids = _columns(claims)
     at = datetime.now(UTC).isoformat()
     records = [
-        json.dumps({"code": code, "message": message, "attempt": claim.attempt, "at": at})
+        json.dumps({"code": code, "message": _storable(message), "attempt": claim.attempt, "at": at})
         for claim, (code, message) in zip(claims, errors, strict=True)
     ]
     done = {row[0] for row in await database.fetch(_FAIL, ids, claim_ids, records)}
     return done if len(done) == len(claims) else done | await _ended(database, claims, TaskStatus.FAILED)
+
+
+def _storable(message: str) -> str:
+    """Without what JSONB refuses, and not endless: whatever a handler said, its failure must be recorded."""
+    return message[:_LONGEST_MESSAGE].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 async def release(database: Database, claims: Sequence[tuple[UUID, UUID]]) -> set[UUID]:

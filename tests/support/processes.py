@@ -95,7 +95,7 @@ class Service:
                 *("--log-config", "config/uvicorn.log.conf.yml", "--timeout-graceful-shutdown", "5"),
             ]
             api = self._start(command, pass_fds=(fd,))
-            self.url = "http://127.0.0.1:{}".format(listener.getsockname()[1])
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.client = httpx2.AsyncClient(base_url=self.url, timeout=10)
 
         async def is_live() -> bool:

@@ -1,0 +1,51 @@
+"""Rows and consumers to test with."""
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID, uuid4
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from app.core.task import NewTask
+from app.db.engine import Database
+from app.queue.cancel import Canceler
+from app.queue.recover import register
+from app.queue.wakeup import Wakeup
+from tests.support.waiting import EventLog
+
+Insert = Callable[..., Awaitable[list[UUID]]]
+
+
+def new_task(content: str = '"x"') -> NewTask:
+    """A task to create."""
+    return NewTask(uuid7(), "simulate", content)
+
+
+@pytest.fixture
+def insert(database: Database) -> Insert:
+    """Insert pending tasks, in order; their ids."""
+
+    async def insert_tasks(count: int = 1, content: str = '"x"') -> list[UUID]:
+        ids = [uuid7() for _ in range(count)]
+        await database.fetch(
+            "INSERT INTO tasks (id, kind, content) SELECT id, 'simulate', $2::text::jsonb FROM unnest($1::uuid[]) id",
+            ids,
+            content,
+        )
+        return ids
+
+    return insert_tasks
+
+
+@pytest.fixture
+def canceler(database: Database, wakeup: Wakeup, events: EventLog) -> Canceler:
+    """Cancels, as the API does."""
+    return Canceler(database, wakeup, events)
+
+
+@pytest.fixture
+async def consumer_id(database: Database) -> UUID:
+    """The id of a consumer with a lease."""
+    consumer_id = uuid4()
+    await register(database, consumer_id, "test", 1)
+    return consumer_id

@@ -1,0 +1,178 @@
+"""A whole consumer in this process: cancels in time, and answers that get lost on the way."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from statistics import quantiles
+from uuid import UUID
+
+import pytest
+from redis.asyncio import Redis
+
+from app.consumer.consumer import Consumer, StopRequest
+from app.core.config import Settings
+from app.core.events import (
+    ConsumerStarted,
+    HandlerStopped,
+    LeaseLapsed,
+    LeaseRegained,
+    TasksClaimed,
+    TasksCompleted,
+    TasksReleased,
+)
+from app.db.engine import Database
+from app.handlers import load_options
+from app.queue.cancel import Canceler
+from app.queue.wakeup import CHANNEL, Wakeup
+from tests.conftest import quick_settings
+from tests.integration.conftest import Insert
+from tests.support.proxy import Proxy
+from tests.support.types import Connection
+from tests.support.waiting import EventLog, until
+
+Count = Callable[[int, str], Callable[[], Awaitable[object]]]
+
+# The arguments of the poll's claim on the wire: a consumer's id, and how many.
+_CLAIM_DUE = re.compile(rb"\0\0\0\x10.{16}\0\0\0\x08", re.DOTALL)
+
+LONG = '{"simulate_seconds": 60}'
+SHORT = '{"simulate_seconds": 0}'
+
+
+@asynccontextmanager
+async def consuming(settings: Settings, events: EventLog) -> AsyncIterator[None]:
+    """A consumer that claims."""
+    stop = StopRequest()
+    consumer = asyncio.create_task(Consumer(settings, load_options(), events).run(stop))
+    started = asyncio.create_task(events.seen(ConsumerStarted))
+    await asyncio.wait([consumer, started], return_when=asyncio.FIRST_COMPLETED)
+    try:
+        await started
+        yield
+    finally:
+        stop()
+        stop()
+        async with asyncio.timeout(15):
+            await consumer
+
+
+@pytest.fixture
+def count(sql: Connection) -> Count:
+    """Build a fact: so many tasks have this status."""
+
+    def fact(number: int, status: str) -> Callable[[], Awaitable[object]]:
+        async def is_so() -> bool:
+            return bool(await sql.fetchval("SELECT count(*) FROM tasks WHERE status = $1", status) == number)
+
+        is_so.__doc__ = f"{number} tasks are {status}"
+        return is_so
+
+    return fact
+
+
+async def _cancel_latencies(events: EventLog, canceler: Canceler, ids: list[UUID]) -> list[float]:
+    """Seconds from each cancel's answer until its handler has stopped."""
+    loop = asyncio.get_running_loop()
+
+    async def one(task_id: UUID) -> float:
+        await canceler.cancel([task_id])
+        answered = loop.time()
+        await events.seen(HandlerStopped, lambda event: event.task_id == task_id)
+        return loop.time() - answered
+
+    return [await one(task_id) for task_id in ids]
+
+
+async def test_cancel_stops_running_handlers_within_250_ms(
+    settings: Settings, events: EventLog, canceler: Canceler, insert: Insert, redis: Redis
+) -> None:
+    """p99 of 200 cancels, one after the other, of handlers that sleep."""
+    settings = settings.model_copy(update={"consumer_concurrency": 200})
+    async with consuming(settings, events):
+        ids = await insert(200, LONG)
+        await events.seen(TasksClaimed, lambda event: ids[-1] in event.task_ids)
+
+        async def is_subscribed() -> bool:
+            return bool((await redis.pubsub_numsub(CHANNEL))[0][1])
+
+        await until(is_subscribed)
+        assert quantiles(await _cancel_latencies(events, canceler, ids), n=100)[98] < 0.25
+
+
+async def test_cancel_reaches_a_handler_without_redis(
+    database_url: str, redis_proxy: Proxy, database: Database, insert: Insert, count: Count
+) -> None:
+    """No message gets through: the next beat finds the row canceled."""
+    events = EventLog()
+    settings = quick_settings(database_url, redis_proxy.url)
+    await redis_proxy.stop()
+    wakeup = Wakeup(redis_proxy.url, events)
+    async with consuming(settings, events):
+        ids = await insert(5, LONG)
+        await until(count(5, "processing"))
+        latencies = await _cancel_latencies(events, Canceler(database, wakeup, events), ids)
+        assert max(latencies) < 2 * settings.beat_seconds
+    await redis_proxy.start()
+
+
+async def test_a_claim_whose_answer_is_lost_is_released_and_run(
+    database_proxy: Proxy, redis_url: str, events: EventLog, insert: Insert, count: Count
+) -> None:
+    """The claim commits, its answer is cut: nobody would ever run these rows, had the beat not released them."""
+    ids = await insert(5, SHORT)
+    database_proxy.cut_reply_to(lambda data: _CLAIM_DUE.search(data) is not None)
+    async with consuming(quick_settings(database_proxy.url, redis_url), events):
+        released = await events.seen(TasksReleased)
+        assert sorted(released.task_ids) == sorted(ids)
+        await until(count(5, "completed"))
+        assert {event.task_ids[0] for event in events.of(TasksCompleted)} <= set(ids)
+    assert database_proxy.replies_cut == 1
+
+
+async def test_a_completion_whose_answer_is_lost_counts_once(
+    database_proxy: Proxy, redis_url: str, insert: Insert, count: Count, sql: Connection
+) -> None:
+    """Written again, it finds its own claim on a completed row: completed, not lost, and run once."""
+    events = EventLog()
+    async with consuming(quick_settings(database_proxy.url, redis_url), events):
+        await insert(1, SHORT)
+        await until(count(1, "completed"))
+        ids = await insert(1, '{"simulate_seconds": 0.5}')
+        await events.seen(TasksClaimed, lambda event: ids[0] in event.task_ids)
+        claim_id = await sql.fetchval("SELECT claim_id FROM tasks WHERE id = $1", ids[0])
+        database_proxy.cut_reply_to(lambda data: claim_id.bytes in data)
+        await until(count(2, "completed"))
+        await events.seen(TasksCompleted, lambda event: ids[0] in event.task_ids)
+        assert database_proxy.replies_cut == 1
+        assert await sql.fetchval("SELECT attempt FROM tasks WHERE id = $1", ids[0]) == 1
+
+
+async def test_postgresql_away_for_longer_than_the_lease(
+    database_proxy: Proxy, redis_url: str, insert: Insert, count: Count, sql: Connection
+) -> None:
+    """Handlers stop when the lease is in doubt; when PostgreSQL is back their tasks run on, and no loss is counted."""
+    events = EventLog()
+    async with consuming(quick_settings(database_proxy.url, redis_url), events):
+        await insert(3, '{"simulate_seconds": 3}')
+        await until(count(3, "processing"))
+        await database_proxy.stop()
+        await events.seen(LeaseLapsed)
+        await events.seen(HandlerStopped)
+        await database_proxy.start()
+        await events.seen(LeaseRegained)
+        await events.seen(TasksReleased)
+        await until(count(3, "completed"))
+        assert {tuple(r) for r in await sql.fetch("SELECT attempt, lost_count FROM tasks")} == {(1, 0)}
+
+
+async def test_a_flushed_redis_loses_nothing(
+    settings: Settings, events: EventLog, insert: Insert, count: Count
+) -> None:
+    """500 rows of which no id is in Redis, on 20 slots: polls follow one another until all are done."""
+    async with consuming(settings, events):
+        start = time.monotonic()
+        await insert(500, SHORT)
+        await until(count(500, "completed"))
+        assert time.monotonic() - start < 25 * settings.poll_seconds / 2

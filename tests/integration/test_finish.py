@@ -1,0 +1,134 @@
+"""The fence: only the holder of the current claim writes a task, and a terminal record stays."""
+
+import asyncio
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.core.task import Claim
+from app.db.engine import Database
+from app.queue.cancel import Canceler
+from app.queue.claim import claim_ids
+from app.queue.finish import complete, fail, release
+from tests.integration.conftest import Insert
+from tests.support.types import Connection
+from tests.support.waiting import until
+
+
+async def _claimed(database: Database, insert: Insert, consumer_id: UUID, count: int = 1) -> list[Claim]:
+    return await claim_ids(database, consumer_id, await insert(count))
+
+
+async def _statuses(sql: Connection) -> set[str]:
+    return {row[0] for row in await sql.fetch("SELECT DISTINCT status FROM tasks")}
+
+
+async def test_complete_and_fail_end_a_task(
+    database: Database, insert: Insert, consumer_id: UUID, sql: Connection
+) -> None:
+    """Each writes its record; `error` says what happened, even where the message is not what JSONB takes."""
+    done, failed = await _claimed(database, insert, consumer_id, 2)
+    assert await complete(database, [done]) == {done.id}
+    assert await fail(database, [failed], [("handler_error", "bad \0 \ud800 text")]) == {failed.id}
+    error = await sql.fetchval("SELECT error::text FROM tasks WHERE id = $1", failed.id)
+    assert '"code": "handler_error"' in error
+    assert '"attempt": 1' in error
+    assert await sql.fetchval("SELECT status FROM tasks WHERE id = $1", done.id) == "completed"
+
+
+@pytest.mark.parametrize("verb", ["complete", "fail", "release"])
+async def test_an_old_claim_writes_nothing(
+    verb: str, database: Database, insert: Insert, consumer_id: UUID, sql: Connection
+) -> None:
+    """A zombie: its task was recovered and claimed again, so its claim id is no longer the row's."""
+    (claim,) = await _claimed(database, insert, consumer_id)
+    await release(database, [(claim.id, claim.claim_id)])
+    (current,) = await claim_ids(database, consumer_id, [claim.id])
+    assert current.claim_id != claim.claim_id
+    match verb:
+        case "complete":
+            assert await complete(database, [claim]) == set()
+        case "fail":
+            assert await fail(database, [claim], [("x", "y")]) == set()
+        case _:
+            assert await release(database, [(claim.id, claim.claim_id)]) == set()
+    assert await sql.fetchval("SELECT claim_id FROM tasks") == current.claim_id
+    assert await _statuses(sql) == {"processing"}
+
+
+async def test_a_canceled_task_is_never_completed(
+    database: Database, insert: Insert, consumer_id: UUID, canceler: Canceler, sql: Connection
+) -> None:
+    """The cancel holds the row while the completion waits for it: the completion finds its claim gone."""
+    (claim,) = await _claimed(database, insert, consumer_id)
+    async with sql.transaction():
+        await sql.execute("UPDATE tasks SET status = 'canceled' WHERE id = $1", claim.id)
+        completing = asyncio.create_task(complete(database, [claim]))
+        await until(lambda: database.fetch("SELECT FROM pg_locks WHERE NOT granted"))
+    assert await completing == set()
+    assert await _statuses(sql) == {"canceled"}
+    assert (await canceler.cancel([claim.id]))[0].status == "canceled"  # type: ignore[union-attr]
+
+
+async def test_a_completed_task_is_never_canceled(
+    database: Database, insert: Insert, consumer_id: UUID, canceler: Canceler, sql: Connection
+) -> None:
+    """The other way round: the cancel waits for the row, finds it completed, and says so."""
+    (claim,) = await _claimed(database, insert, consumer_id)
+    async with sql.transaction():
+        await sql.execute("UPDATE tasks SET status = 'completed' WHERE id = $1", claim.id)
+        canceling = asyncio.create_task(canceler.cancel([claim.id]))
+        await until(lambda: database.fetch("SELECT FROM pg_locks WHERE NOT granted"))
+    (task,) = await canceling
+    assert task is not None
+    assert task.status == "completed"
+
+
+async def test_cancel_and_complete_at_the_same_time_have_one_winner(
+    database: Database, insert: Insert, consumer_id: UUID, canceler: Canceler, sql: Connection
+) -> None:
+    """500 races: what the cancel answers is what the row is, and stays."""
+    claims = await _claimed(database, insert, consumer_id, 500)
+    halves = [claims[i::10] for i in range(10)]
+    answers = await asyncio.gather(
+        *(complete(database, half) for half in halves), *(canceler.cancel([c.id for c in half]) for half in halves)
+    )
+    completed = {task_id for part in answers[:10] for task_id in part}  # type: ignore[union-attr]
+    told = {task.id: task.status for part in answers[10:] for task in part if task}  # type: ignore[union-attr]
+    rows = {row["id"]: row["status"] for row in await sql.fetch("SELECT id, status FROM tasks")}
+    assert told == rows
+    assert completed == {task_id for task_id, status in rows.items() if status == "completed"}
+
+
+async def test_an_answer_that_was_lost_still_counts(database: Database, insert: Insert, consumer_id: UUID) -> None:
+    """Completing again under the same claim says yes; under another claim it does not."""
+    (claim,) = await _claimed(database, insert, consumer_id)
+    assert await complete(database, [claim]) == {claim.id}
+    assert await complete(database, [claim]) == {claim.id}
+    assert await complete(database, [replace(claim, claim_id=uuid4())]) == set()
+    assert await fail(database, [claim], [("x", "y")]) == set()
+
+
+async def test_release_burns_no_attempt(database: Database, insert: Insert, consumer_id: UUID, sql: Connection) -> None:
+    """Released and claimed again, it is still the first attempt."""
+    (claim,) = await _claimed(database, insert, consumer_id)
+    assert await release(database, [(claim.id, claim.claim_id)]) == {claim.id}
+    assert await sql.fetchval("SELECT consumer_id IS NULL AND claim_id IS NULL FROM tasks")
+    (again,) = await claim_ids(database, consumer_id, [claim.id])
+    assert again.attempt == 1
+
+
+async def test_batches_in_opposite_order_do_not_deadlock(
+    database: Database, insert: Insert, consumer_id: UUID, canceler: Canceler
+) -> None:
+    """Completions, cancels and releases over the same rows, forwards and backwards, all get through."""
+    for _ in range(5):
+        claims = await _claimed(database, insert, consumer_id, 200)
+        pairs = [(c.id, c.claim_id) for c in claims]
+        await asyncio.gather(
+            complete(database, claims),
+            complete(database, claims[::-1]),
+            canceler.cancel([c.id for c in claims[::-1]]),
+            release(database, pairs[::-1]),
+        )

@@ -1,0 +1,94 @@
+"""Redis: hints that may be lost, and never make anything wait."""
+
+import asyncio
+import time
+from uuid import UUID, uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from app.core.errors import WakeupUnavailableError
+from app.core.events import ServiceDown, ServiceUp
+from app.queue.wakeup import LIST, Wakeup, stay_subscribed
+from tests.support.proxy import Proxy
+from tests.support.waiting import EventLog, until
+
+
+async def test_ids_are_popped_in_order_and_once(wakeup: Wakeup) -> None:
+    """First in, first out, at most as many as asked for."""
+    ids = [uuid4() for _ in range(5)]
+    wakeup.push(ids[:2])
+    wakeup.push(ids[2:])
+    popped: list[UUID] = []
+
+    async def all_there() -> bool:
+        popped.extend(await wakeup.pop(2, 0.1))
+        return len(popped) >= 5
+
+    await until(all_there)
+    assert popped == ids
+    assert await wakeup.pop(2, 0.01) == []
+
+
+async def test_a_redis_that_is_away_costs_no_one_time(redis_proxy: Proxy, events: EventLog, redis: Redis) -> None:
+    """Pushing returns at once whether Redis refuses or hangs; said once an outage; used again when it is back."""
+    wakeup = Wakeup(redis_proxy.url, events)
+    try:
+        await wakeup.ping()
+        redis_proxy.freeze()
+        for _ in range(3):
+            start = time.monotonic()
+            wakeup.push([uuid4()])
+            assert time.monotonic() - start < 0.01
+        await events.seen(ServiceDown)
+        await redis_proxy.stop()
+        with pytest.raises(WakeupUnavailableError):
+            await wakeup.pop(1, 0.1)
+        await redis_proxy.start()
+
+        async def is_used_again() -> bool:
+            wakeup.push([uuid4()])
+            return bool(await redis.llen(LIST))
+
+        await until(is_used_again)
+        await events.seen(ServiceUp)
+        assert len(events.of(ServiceDown)) == 1
+    finally:
+        await wakeup.close()
+
+
+async def test_a_push_without_an_answer_is_not_repeated(redis_proxy: Proxy, events: EventLog, redis: Redis) -> None:
+    """One RPUSH, one id in the list: repeating it would only make more of it."""
+    wakeup = Wakeup(redis_proxy.url, events)
+    try:
+        await wakeup.ping()
+        redis_proxy.cut_reply_to(lambda data: b"RPUSH" in data)
+        wakeup.push([uuid4()])
+        await events.seen(ServiceDown)
+        assert redis_proxy.replies_cut == 1
+        assert await redis.llen(LIST) == 1
+    finally:
+        await wakeup.close()
+
+
+async def test_cancels_are_heard_again_after_an_outage(redis_proxy: Proxy, events: EventLog, wakeup: Wakeup) -> None:
+    """The subscription comes back by itself."""
+    listener = Wakeup(redis_proxy.url, events)
+    heard: set[UUID] = set()
+    listening = asyncio.create_task(stay_subscribed(listener, events, heard.add))
+    try:
+        for outage in (False, True):
+            if outage:
+                await redis_proxy.stop()
+                await events.seen(ServiceDown)
+                await redis_proxy.start()
+            task_id = uuid4()
+
+            async def is_heard(task_id: UUID = task_id) -> bool:
+                wakeup.announce_canceled([task_id])
+                return task_id in heard
+
+            await until(is_heard)
+    finally:
+        listening.cancel()
+        await listener.close()
