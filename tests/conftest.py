@@ -84,7 +84,7 @@ def settings(database_url: str, redis_url: str) -> Settings:
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
     """The pool of the code under test."""
-    database = Database(settings.database_url, settings.database_pool_size)
+    database = Database(settings.database_url, settings.database_pool_size, 2)
     yield database
     await database.close()
 

@@ -1,9 +1,8 @@
 """Reads a request's body: within the limit, and strictly JSON (RFC 8259, and the numbers of RFC 7493)."""
 
 import re
-from collections.abc import Iterator
 from http import HTTPStatus
-from math import isfinite
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,10 +10,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from app.api.errors import ProblemError
+from app.api.storable import DEEPEST, unstorable
 from app.utils.json_pointer import json_pointer
 
-DEEPEST = 64
-LARGEST_INTEGER = 2**53 - 1  # RFC 7493: beyond it, JSON readers disagree on the number
+MOST_ERRORS = 10  # named in one answer
 
 # What may be wrong in a value but parses. Only a body in which one of these occurs is walked.
 _SUSPICIOUS = re.compile(rb"\\u0000|NaN|Infinity|[0-9]{16}|[0-9][eE]")
@@ -22,7 +21,6 @@ _SUSPICIOUS = re.compile(rb"\\u0000|NaN|Infinity|[0-9]{16}|[0-9][eE]")
 _MESSAGES = {"missing": "is missing", "extra_forbidden": "is not a field of this request"}
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-Path = tuple[str | int, ...]
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
@@ -52,9 +50,10 @@ def parse(model: type[ModelT], body: bytes) -> ModelT:
     except ValidationError as error:
         raise _from_validation(error, body) from None
     if _SUSPICIOUS.search(body) or body.count(b"[") + body.count(b"{") > DEEPEST:
-        problems = [(json_pointer(path), detail) for path, detail in _unstorable(_fields(value))]
+        found = islice(unstorable(_fields(value)), MOST_ERRORS)
+        problems = [(json_pointer(path), detail) for path, detail in found]
         if problems:
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "A value can't be stored faithfully.", problems[:10])
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "A value can't be stored faithfully.", problems)
     return value  # type: ignore[no-any-return]
 
 
@@ -73,13 +72,22 @@ def _check_headers(scope: Scope) -> int:
                 "Send the body without Content-Encoding.",
                 headers={"Accept-Encoding": "identity"},
             )
-    media_type, _, parameters = content_type.lower().partition(b";")
-    charset = parameters.partition(b"charset=")[2].strip().strip(b'"')
-    if media_type.strip() != b"application/json" or charset not in {b"", b"utf-8", b"utf8"}:
+    if not _is_json_in_utf8(content_type):
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON in UTF-8, with the header Content-Type: application/json."
         )
     return length
+
+
+def _is_json_in_utf8(content_type: bytes) -> bool:
+    media_type, *parameters = content_type.lower().split(b";")
+    if media_type.strip() != b"application/json":
+        return False
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if name.strip() == b"charset" and value.strip().strip(b'"') not in {b"utf-8", b"utf8"}:
+            return False
+    return True
 
 
 def _too_long(limit: int) -> ProblemError:
@@ -94,10 +102,8 @@ def _from_validation(error: ValidationError, body: bytes) -> ProblemError:
     details = error.errors(include_url=False, include_context=False, include_input=False)
     if details[0]["type"] == "json_invalid":
         return ProblemError(HTTPStatus.BAD_REQUEST, _not_json(body, details[0]["msg"]))
-    problems = [(json_pointer(d["loc"]), _MESSAGES.get(d["type"], d["msg"])) for d in details]
-    return ProblemError(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "The body is JSON, but not what this call takes.", problems[:10]
-    )
+    problems = [(json_pointer(d["loc"]), _MESSAGES.get(d["type"], d["msg"])) for d in details[:MOST_ERRORS]]
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "The body is JSON, but not what this call takes.", problems)
 
 
 def _not_json(body: bytes, message: str) -> str:
@@ -112,25 +118,3 @@ def _not_json(body: bytes, message: str) -> str:
 
 def _fields(model: BaseModel) -> dict[str, Any]:
     return {name: getattr(model, name) for name in model.model_fields_set}
-
-
-def _unstorable(document: Any) -> Iterator[tuple[Path, str]]:
-    """What is JSON by some readers, but does not come back as it was sent. Without recursion: depth is the client's."""
-    stack: list[tuple[Path, Any]] = [((), document)]
-    while stack:
-        path, value = stack.pop()
-        if isinstance(value, str) and "\0" in value:
-            yield path, "contains the NUL character"
-        elif isinstance(value, float) and not isfinite(value):
-            yield path, "is not a number that JSON has"
-        elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-            yield path, f"is an integer beyond ±{LARGEST_INTEGER}: JSON readers disagree on it; send it as a string"
-        elif isinstance(value, dict | list):
-            if len(path) >= DEEPEST:
-                yield path[:3], f"is nested more than {DEEPEST} deep"
-                return
-            children = value.items() if isinstance(value, dict) else enumerate(value)
-            for key, child in children:
-                if isinstance(key, str) and "\0" in key:
-                    yield path, "has a name with the NUL character"
-                stack.append(((*path, key), child))

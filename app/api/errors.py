@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -14,6 +15,7 @@ from app.utils.json_pointer import json_pointer
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+_LONGEST_PATH = 200
 
 Errors = Sequence[tuple[str, str]]
 
@@ -38,7 +40,7 @@ def problem(request: Request, error: ProblemError) -> Response:
         "title": error.status.phrase,
         "status": int(error.status),
         "detail": error.detail,
-        "instance": request.url.path[:200],
+        "instance": quote(request.scope["path"][:_LONGEST_PATH]),  # a URI reference: no control character gets in
     }
     if error.errors:
         body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in error.errors]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from app.api.openapi import reference
+from app.api.route import example
 from app.api.schemas import Health, Readiness
 from app.core.errors import TaskmillError
 from app.db.engine import Database
@@ -19,24 +20,34 @@ from app.queue.wakeup import Wakeup
 MEDIA_TYPE = "application/health+json"
 CHECK_SECONDS = 2.0
 
+_PASS = {"status": "pass"}
+_NO_ANSWER = {"status": "fail", "output": "does not answer"}
+
 
 def health_router(database: Database, wakeup: Wakeup) -> APIRouter:
     """`/health` and `/livez` for whoever restarts processes, `/readyz` for whoever sends them requests."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/health", operation_id="health", summary="Is the service up")
-    @router.get("/livez", operation_id="livez", summary="Is this process up")
+    well: dict[int | str, dict[str, Any]] = {200: example({"status": "ok"})}
+    answer = "The process answers."
+
+    @router.get(
+        "/health", operation_id="health", summary="Is the service up", responses=well, response_description=answer
+    )
+    @router.get(
+        "/livez", operation_id="livez", summary="Is this process up", responses=well, response_description=answer
+    )
     async def live() -> Health:
         """200 as long as the process answers, whatever becomes of PostgreSQL and Redis."""
         return Health()
 
     not_ready = {
         "description": "PostgreSQL does not answer.",
-        "content": {MEDIA_TYPE: {"schema": reference(Readiness)}},
+        "content": {MEDIA_TYPE: {"schema": reference(Readiness), "example": _report("fail", _NO_ANSWER, _PASS)}},
     }
     ready_answer = {
         "description": "Requests are served.",
-        "content": {MEDIA_TYPE: {"schema": reference(Readiness)}},
+        "content": {MEDIA_TYPE: {"schema": reference(Readiness), "example": _report("pass", _PASS, _PASS)}},
     }
 
     @router.get(
@@ -53,17 +64,20 @@ def health_router(database: Database, wakeup: Wakeup) -> APIRouter:
         worst = "fail" if down else "warn" if "output" in redis else "pass"
         if "output" in redis:
             redis["status"] = "warn"
-        body = {"status": worst, "checks": {"postgresql": [postgresql], "redis": [redis]}}
         status = HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK
-        return Response(json.dumps(body), status, media_type=MEDIA_TYPE)
+        return Response(json.dumps(_report(worst, postgresql, redis)), status, media_type=MEDIA_TYPE)
 
     return router
 
 
-async def _check(call: Awaitable[None]) -> dict[str, Any]:
+def _report(status: str, postgresql: Mapping[str, str], redis: Mapping[str, str]) -> dict[str, Any]:
+    return {"status": status, "checks": {"postgresql": [postgresql], "redis": [redis]}}
+
+
+async def _check(call: Awaitable[None]) -> dict[str, str]:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await call
     except (TaskmillError, TimeoutError):
-        return {"status": "fail", "output": "does not answer"}  # the reason is in the log: it may name hosts
-    return {"status": "pass"}
+        return dict(_NO_ANSWER)  # the reason is in the log: it may name hosts
+    return dict(_PASS)

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api.errors import MEDIA_TYPE
@@ -34,7 +35,10 @@ class BytesRoute(APIRoute):
         }
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            body = await endpoint(scope, receive)
+            try:
+                body = await endpoint(scope, receive)
+            except ClientDisconnect:
+                return  # gone before its body had come, so nobody reads an answer: no fault of ours, no traceback
             await send(
                 {
                     **start,
@@ -51,29 +55,38 @@ class BytesRoute(APIRoute):
 
 def problems(descriptions: Mapping[HTTPStatus, str]) -> dict[int | str, dict[str, Any]]:
     """The documentation of error answers: when each is given."""
-    return {
-        int(status): {
-            "description": description,
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": reference(Problem),
-                    "example": {
-                        "type": "about:blank",
-                        "title": status.phrase,
-                        "status": int(status),
-                        "detail": description,
-                        "instance": "/task",
-                    },
-                }
-            },
-        }
-        for status, description in descriptions.items()
+    return {int(status): _problem(status, description) for status, description in descriptions.items()}
+
+
+def _problem(status: HTTPStatus, description: str) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": int(status),
+        "detail": description,
+        "instance": "/task",
     }
+    documentation = {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": reference(Problem), "example": example}},
+    }
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        example["errors"] = [{"pointer": "/content", "detail": "is missing"}]
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        retry_after = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
+        documentation["headers"] = {"Retry-After": retry_after}
+    return documentation
 
 
-def accepts(model: type[BaseModel]) -> dict[str, Any]:
-    """The documentation of a JSON body."""
-    return {"required": True, "content": {"application/json": {"schema": reference(model)}}}
+def example(body: Mapping[str, Any], media_type: str = "application/json") -> dict[str, Any]:
+    """The documentation of what an answer's body looks like."""
+    return {"content": {media_type: {"example": body}}}
+
+
+def accepts(model: type[BaseModel], examples: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The documentation of a JSON body, with examples by their names."""
+    named = {name: {"value": value} for name, value in examples.items()}
+    return {"required": True, "content": {"application/json": {"schema": reference(model), "examples": named}}}
 
 
 def task_id_parameter() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import to_json as _to_json
 
 from app.core.task import Task, TaskStatus
+from app.handlers import BY_KIND
 
 # Any JSON value: said in full, since an empty schema reads as an omission.
 JsonValue = Annotated[
@@ -18,17 +19,20 @@ JsonValue = Annotated[
 class NewTaskBody(BaseModel):
     """A task to create."""
 
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        title="NewTask",
-        json_schema_extra={"examples": [{"content": "hello"}, {"kind": "simulate", "content": {"order": 17}}]},
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", title="NewTask")
 
     content: Annotated[JsonValue, Field(description="What the task is about: any JSON value.")]
     kind: Annotated[
-        str | None, Field(description="Which handler does it; DEFAULT_KIND where it is left out.", max_length=100)
+        str | None,
+        Field(description="Which handler does it; DEFAULT_KIND where it is left out.", examples=["simulate"]),
+        WithJsonSchema({"anyOf": [{"type": "string", "enum": list(BY_KIND)}, {"type": "null"}]}),
     ] = None
+
+
+NEW_TASK_EXAMPLES: dict[str, dict[str, Any]] = {
+    "shortest": {"content": "hello"},
+    "with its kind": {"kind": "simulate", "content": {"order": 17}},
+}
 
 
 class TaskView(BaseModel):
@@ -48,10 +52,21 @@ class TaskView(BaseModel):
     ]
 
 
+TASK_EXAMPLE: dict[str, Any] = {
+    "id": "0192d2ab-4e1f-7a30-8b6e-3f0c9a5d7e21",
+    "kind": "simulate",
+    "content": "hello",
+    "status": "pending",
+    "created_at": "2024-10-28T08:04:08.990161Z",
+    "updated_at": None,
+}
+CANCELED_TASK_EXAMPLE = TASK_EXAMPLE | {"status": "canceled", "updated_at": "2024-10-28T08:04:09.412083Z"}
+
+
 class Health(BaseModel):
     """The process is up."""
 
-    status: Literal["ok"] = "ok"
+    status: Annotated[Literal["ok"], Field(examples=["ok"])] = "ok"
 
 
 class Readiness(BaseModel):

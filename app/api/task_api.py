@@ -9,8 +9,16 @@ from uuid_utils.compat import uuid7
 
 from app.api.body import parse, read_body
 from app.api.errors import ProblemError
-from app.api.route import BytesRoute, accepts, problems, task_id_parameter
-from app.api.schemas import NewTaskBody, TaskView, render, to_json
+from app.api.route import BytesRoute, accepts, example, problems, task_id_parameter
+from app.api.schemas import (
+    CANCELED_TASK_EXAMPLE,
+    NEW_TASK_EXAMPLES,
+    TASK_EXAMPLE,
+    NewTaskBody,
+    TaskView,
+    render,
+    to_json,
+)
 from app.core.config import Settings
 from app.core.errors import UnknownKindError
 from app.core.events import Emit
@@ -52,8 +60,9 @@ class TaskApi:
                 tags=["task"],
                 response_model=TaskView,
                 response_description="The task is kept: it will run, whatever happens to any process or to Redis.",
-                openapi_extra={"requestBody": accepts(NewTaskBody)},
-                responses=problems(
+                openapi_extra={"requestBody": accepts(NewTaskBody, NEW_TASK_EXAMPLES)},
+                responses={HTTPStatus.CREATED: example(TASK_EXAMPLE)}
+                | problems(
                     {
                         HTTPStatus.BAD_REQUEST: "The body is not JSON.",
                         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
@@ -74,7 +83,8 @@ class TaskApi:
                 response_model=TaskView,
                 response_description="The task as it stands.",
                 openapi_extra={"parameters": [task_id_parameter()]},
-                responses=problems({HTTPStatus.NOT_FOUND: _NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE}),
+                responses={HTTPStatus.OK: example(TASK_EXAMPLE)}
+                | problems({HTTPStatus.NOT_FOUND: _NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE}),
             ),
             BytesRoute(
                 "/task/{task_id}/cancel",
@@ -87,7 +97,8 @@ class TaskApi:
                 response_model=TaskView,
                 response_description="The task is canceled, now or before, and will never be completed.",
                 openapi_extra={"parameters": [task_id_parameter()]},
-                responses=problems(
+                responses={HTTPStatus.OK: example(CANCELED_TASK_EXAMPLE)}
+                | problems(
                     {
                         HTTPStatus.BAD_REQUEST: "The task is already completed or failed.",
                         HTTPStatus.NOT_FOUND: _NOT_FOUND,
@@ -100,7 +111,7 @@ class TaskApi:
     async def create(self, scope: Scope, receive: Receive) -> bytes:
         """Keep a task and put it in the queue. It starts as soon as a consumer is free."""
         body = parse(NewTaskBody, await read_body(scope, receive, self._body_limit))
-        kind = body.kind or self._default_kind
+        kind = self._default_kind if body.kind is None else body.kind
         handler = BY_KIND.get(kind)
         if handler is None:
             raise UnknownKindError(f"There is no such kind of task; there are: {', '.join(BY_KIND)}.")

@@ -28,6 +28,7 @@ from app.queue.recover import register, unregister
 from app.queue.wakeup import Wakeup, stay_subscribed
 
 _RETRY_PAUSE_SECONDS = 0.5
+_STATEMENT_SECONDS = 10.0  # nobody waits for an answer; a server this slow is better waited for than asked again
 _STOP_SECONDS = 3.0  # for handlers to end once they are stopped, and for what they leave to be written
 
 
@@ -55,7 +56,7 @@ class Consumer:
     ) -> None:
         self._settings = settings
         self._emit = emit
-        self._database = Database(settings.database_url, settings.database_pool_size)
+        self._database = Database(settings.database_url, settings.database_pool_size, _STATEMENT_SECONDS)
         self._wakeup = Wakeup(settings.redis_url, emit)
         self._lease = Lease(uuid4())
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -76,7 +76,7 @@ class Heartbeat(threading.Thread):
         await asyncio.to_thread(self.join)
 
     async def _beat_on(self) -> None:
-        database = Database(self._settings.database_url, pool_size=1)
+        database = Database(self._settings.database_url, pool_size=1, statement_seconds=_BEAT_TIMEOUT_SECONDS)
         try:
             while not self._stopping.is_set():
                 sent = time.monotonic()

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.core.errors import DatabaseUnavailableError
 
 CONNECT_SECONDS = 2.0
-STATEMENT_SECONDS = 2.0
 
 # Every statement of the queue finds its rows by id or by a partial index. Statistics of a table that fills and drains
 # within minutes are always wrong, and one plan that scans it all stops the queue: so such plans are not on offer.
@@ -41,19 +40,22 @@ _DOUBT = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientE
 
 
 class Database:
-    """A pool of connections in autocommit: one statement is one transaction and one round trip."""
+    """A pool of connections in autocommit: one statement is one transaction and one round trip.
 
-    def __init__(self, url: str, pool_size: int) -> None:
+    `statement_seconds`: how long a statement, or a wait for a free connection, may take.
+    """
+
+    def __init__(self, url: str, pool_size: int, statement_seconds: float) -> None:
         self._engine: AsyncEngine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=STATEMENT_SECONDS,
+            pool_timeout=statement_seconds,
             pool_use_lifo=True,
             isolation_level="AUTOCOMMIT",
             connect_args={
                 "timeout": CONNECT_SECONDS,
-                "command_timeout": STATEMENT_SECONDS,
+                "command_timeout": statement_seconds,
                 "server_settings": SESSION,
             },
         )
@@ -79,9 +81,9 @@ class Database:
         except (*_SERVER_TROUBLE, *_DOUBT, PoolTimeoutError, InterfaceError) as error:
             raise DatabaseUnavailableError(_reason(error)) from error
         keep = False
+        driver = (await pooled.get_raw_connection()).driver_connection
+        assert driver is not None
         try:
-            driver = (await pooled.get_raw_connection()).driver_connection
-            assert driver is not None
             yield driver
             keep = True
         except _SERVER_TROUBLE as error:
@@ -96,6 +98,7 @@ class Database:
                 await pooled.close()  # in autocommit there is nothing to reset, so nothing to wait for
             else:
                 # Cancelled or cut: the statement may still be running, so the connection must not be used again.
+                driver.terminate()  # at once: a server that is frozen would not take part in a farewell
                 await asyncio.shield(_drop(pooled))
 
     async def close(self) -> None:

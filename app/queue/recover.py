@@ -8,6 +8,7 @@ from uuid import UUID
 from app.db.engine import Database
 from app.queue.claim import SUSPECT_AT
 
+_RECOVER_SECONDS = 60.0  # one statement, however many tasks the dead held
 _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
 
 _REGISTER = "INSERT INTO consumers (id, host, pid, beat_at) VALUES ($1, $2, $3, clock_timestamp())"
@@ -108,5 +109,5 @@ async def recover(database: Database, lease_seconds: float, max_lost: int) -> Re
             return Recovered((), ())
         await connection.execute(_BURY, timedelta(seconds=lease_seconds))
         orphaned = [row[0] for row in await connection.fetch(_ORPHANED)]
-        rows = await connection.fetch(_RECOVER, orphaned, max_lost) if orphaned else []
+        rows = await connection.fetch(_RECOVER, orphaned, max_lost, timeout=_RECOVER_SECONDS) if orphaned else []
     return Recovered([r[0] for r in rows if r[1] == "pending"], [r[0] for r in rows if r[1] == "failed"])

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, not part of a package
 """Become uvicorn, after setting TCP_NODELAY on the listening socket that Supervisor gives us as descriptor 0.
 
 uvicorn takes every `--fd` for a Unix socket, so asyncio and uvloop leave TCP_NODELAY off, and on a kept-alive

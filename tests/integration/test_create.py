@@ -49,7 +49,7 @@ async def test_a_commit_without_an_answer_is_sent_again(
     database_proxy: Proxy, wakeup: Wakeup, events: EventLog, sql: Connection
 ) -> None:
     """The first INSERT commits and its answer is cut; the client gets the row that is there, once."""
-    database = Database("postgresql+asyncpg://" + database_proxy.url.partition("://")[2], 2)
+    database = Database("postgresql+asyncpg://" + database_proxy.url.partition("://")[2], 2, 2)
     try:
         await database.fetch("SELECT 1")
         tasks = [new_task(), new_task()]
@@ -79,7 +79,7 @@ async def test_without_postgresql_creating_gives_up_in_time(
     database_proxy: Proxy, wakeup: Wakeup, events: EventLog
 ) -> None:
     """Refused connections and a server that does not answer both end in an error within 5 seconds."""
-    database = Database("postgresql+asyncpg://" + database_proxy.url.partition("://")[2], 2)
+    database = Database("postgresql+asyncpg://" + database_proxy.url.partition("://")[2], 2, 2)
     try:
         await database.fetch("SELECT 1")
         for fail in (database_proxy.freeze, database_proxy.stop):

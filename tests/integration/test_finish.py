@@ -68,7 +68,9 @@ async def test_a_canceled_task_is_never_completed(
         await until(lambda: database.fetch("SELECT FROM pg_locks WHERE NOT granted"))
     assert await completing == set()
     assert await _statuses(sql) == {"canceled"}
-    assert (await canceler.cancel([claim.id]))[0].status == "canceled"  # type: ignore[union-attr]
+    (task,) = await canceler.cancel([claim.id])
+    assert task is not None
+    assert task.status == "canceled"
 
 
 async def test_a_completed_task_is_never_canceled(
@@ -91,11 +93,10 @@ async def test_cancel_and_complete_at_the_same_time_have_one_winner(
     """500 races: what the cancel answers is what the row is, and stays."""
     claims = await _claimed(database, insert, consumer_id, 500)
     halves = [claims[i::10] for i in range(10)]
-    answers = await asyncio.gather(
-        *(complete(database, half) for half in halves), *(canceler.cancel([c.id for c in half]) for half in halves)
-    )
-    completed = {task_id for part in answers[:10] for task_id in part}  # type: ignore[union-attr]
-    told = {task.id: task.status for part in answers[10:] for task in part if task}  # type: ignore[union-attr]
+    completing = asyncio.gather(*(complete(database, half) for half in halves))
+    canceling = asyncio.gather(*(canceler.cancel([c.id for c in half]) for half in halves))
+    completed = {task_id for part in await completing for task_id in part}
+    told = {task.id: task.status for part in await canceling for task in part if task}
     rows = {row["id"]: row["status"] for row in await sql.fetch("SELECT id, status FROM tasks")}
     assert told == rows
     assert completed == {task_id for task_id, status in rows.items() if status == "completed"}

@@ -54,8 +54,10 @@ class Process:
         async def fact() -> bool:
             return text in self.output()
 
-        fact.__doc__ = f"output has {text!r}, but it is: {self.output()[-2000:]}"
-        await until(fact, seconds)
+        try:
+            await until(fact, seconds)
+        except AssertionError:
+            raise AssertionError(f"{text!r} is not in its output: {self.output()[-3000:]}") from None
 
     def kill(self) -> None:
         """End it and what it started."""
@@ -80,7 +82,7 @@ class Service:
             "LOG_LEVEL": "debug",
             **{name.upper(): str(value) for name, value in settings.items()},
         }
-        self._processes: list[Process] = []
+        self.processes: list[Process] = []
         self.client: httpx2.AsyncClient
 
     async def start_api(self) -> Process:
@@ -118,7 +120,7 @@ class Service:
 
     def _start(self, command: list[str], env: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()) -> Process:
         process = Process(command, self.env | (env or {}), pass_fds)
-        self._processes.append(process)
+        self.processes.append(process)
         return process
 
     async def create(self, content: Any = "hello", **fields: Any) -> dict[str, Any]:
@@ -146,7 +148,7 @@ class Service:
         """Kill what is left."""
         if hasattr(self, "client"):
             await self.client.aclose()
-        for process in self._processes:
+        for process in self.processes:
             await asyncio.to_thread(process.kill)
 
     async def __aenter__(self) -> Self:
