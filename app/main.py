@@ -16,7 +16,7 @@ from app.core.config import Settings, load
 from app.core.errors import SettingsError
 from app.core.logging import log_event, set_up_logging
 from app.db.engine import Database
-from app.handlers import load_options
+from app.handlers import BY_KIND, load_options
 from app.queue.wakeup import Wakeup
 
 # A request may wait behind a statement that fails before its own does: together that stays under 5 seconds.
@@ -60,6 +60,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _load_or_exit() -> Settings:
     try:
         load_options()
-        return load(Settings)
+        settings = load(Settings)
+        if settings.default_kind not in BY_KIND:
+            raise SettingsError(f"DEFAULT_KIND: there is no such kind of task; there are: {', '.join(BY_KIND)}")
     except SettingsError as error:
         sys.exit(f"taskmill: {error}")
+    return settings

@@ -11,7 +11,7 @@ def banner(settings: Settings, folders: Folders, *, embedded: bool) -> str:
     api = [
         f"  Taskmill is up   {url}",
         f"  documentation    {url}/docs",
-        f"  try              curl -s {url}/task -H 'content-type: application/json' -d '{{\"content\": {{}}}}'",
+        f"  try              curl -s {url}/task -H 'content-type: application/json' -d '{{\"content\": \"hello\"}}'",
     ]
     without_api = ["  Taskmill is up   no API here (API_PROCESSES is 0)"]
     return "\n".join(
