@@ -61,8 +61,8 @@ def _load_or_exit() -> Settings:
     try:
         load_options()
         settings = load(Settings)
-        if settings.default_kind not in BY_KIND:
-            raise SettingsError(f"DEFAULT_KIND: there is no such kind of task; there are: {', '.join(BY_KIND)}")
     except SettingsError as error:
         sys.exit(f"taskmill: {error}")
+    if settings.default_kind not in BY_KIND:
+        sys.exit(f"taskmill: DEFAULT_KIND: there is no such kind of task; there are: {', '.join(BY_KIND)}")
     return settings

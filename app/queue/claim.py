@@ -20,12 +20,12 @@ WHERE tasks.id = due.id AND EXISTS (SELECT FROM consumers WHERE consumers.id = $
 RETURNING tasks.id, tasks.claim_id, tasks.kind, tasks.content::text, tasks.attempt
 """
 
-# Primary key. An id from Redis is a hint: the task may be gone, taken, canceled or not due.
+# Primary key. An id from Redis is a hint: the task may be gone, taken, canceled or not due. Written IS TRUE, the
+# condition can't be met by tasks_due, which would be read from end to end where statistics are stale.
 _BY_ID = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM tasks
-    WHERE id = ANY($2::uuid[]) AND status = 'pending' AND run_at <= now() AND lost_count < {SUSPECT_AT}
-    ORDER BY id
+    WHERE id = ANY($2::uuid[]) AND (status = 'pending') IS TRUE AND run_at <= now() AND lost_count < {SUSPECT_AT}
     FOR UPDATE SKIP LOCKED
 )
 {_CLAIM}

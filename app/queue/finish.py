@@ -10,36 +10,39 @@ from app.db.engine import Database
 
 _LONGEST_MESSAGE = 2_000
 
-# The fence. Rows are locked in the order of their ids, so that two batches over the same rows can't deadlock; after
-# waiting for a lock PostgreSQL checks the condition again on the newest version of the row. Primary key.
+# The fence: each row is found by its id and locked in the order of ids, so that two batches over the same rows can't
+# deadlock; after waiting for a lock PostgreSQL checks the condition again on the newest version of the row.
+# Primary key: written IS TRUE, the condition can't be met by tasks_processing, which would be read once for each id.
 _HELD = """
 WITH held AS MATERIALIZED (
-    SELECT tasks.id FROM tasks
-    JOIN unnest($1::uuid[], $2::uuid[]) AS mine (id, claim_id) ON tasks.id = mine.id
-    WHERE tasks.status = 'processing' AND tasks.claim_id = mine.claim_id
-    ORDER BY tasks.id
-    FOR UPDATE OF tasks
+    SELECT mine.* FROM (SELECT * FROM unnest({mine}) AS mine ({columns}) ORDER BY id) AS mine
+    CROSS JOIN LATERAL (
+        SELECT FROM tasks
+        WHERE tasks.id = mine.id AND tasks.claim_id = mine.claim_id AND (tasks.status = 'processing') IS TRUE
+        FOR UPDATE
+    ) AS locked
 )
 """
+_HELD_CLAIMS = _HELD.format(mine="$1::uuid[], $2::uuid[]", columns="id, claim_id")
+_HELD_FAILURES = _HELD.format(mine="$1::uuid[], $2::uuid[], $3::text[]", columns="id, claim_id, error")
 
 _COMPLETE = f"""
-{_HELD}
+{_HELD_CLAIMS}
 UPDATE tasks SET status = 'completed', updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
 RETURNING tasks.id
 """
 
 _FAIL = f"""
-{_HELD}
-UPDATE tasks SET status = 'failed', error = failure.error::jsonb, updated_at = clock_timestamp()
-FROM held JOIN unnest($1::uuid[], $3::text[]) AS failure (id, error) ON failure.id = held.id
-WHERE tasks.id = held.id
+{_HELD_FAILURES}
+UPDATE tasks SET status = 'failed', error = held.error::jsonb, updated_at = clock_timestamp()
+FROM held WHERE tasks.id = held.id
 RETURNING tasks.id
 """
 
 # Nothing went wrong with the task, so the attempt is given back; run_at stays, so it keeps its place.
 _RELEASE = f"""
-{_HELD}
+{_HELD_CLAIMS}
 UPDATE tasks SET status = 'pending', attempt = attempt - 1, claim_id = NULL, consumer_id = NULL,
     updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
