@@ -1,0 +1,38 @@
+"""One live service for all tests of a module: for tests that only ask it things."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from tests.conftest import with_database
+from tests.support.processes import Service, service
+from tests.support.refusals import Refusals
+from tests.support.servers import Servers
+
+
+@pytest.fixture(scope="module")
+async def live_database_url(servers: Servers, template: str) -> AsyncIterator[str]:
+    """A database of this module's own."""
+    name = f"live_{uuid4().hex}"
+    connection = await asyncpg.connect(servers.database_url)
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield with_database(servers.database_url, name)
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def live(servers: Servers, live_database_url: str) -> AsyncIterator[Service]:
+    """An API process without consumers."""
+    async with service(live_database_url, servers.redis_url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def refusals(live: Service, live_database_url: str) -> AsyncIterator[Refusals]:
+    """Shows that the live service refuses things."""
+    connection = await asyncpg.connect(live_database_url)
+    yield Refusals(live.url, connection)
+    await connection.close()

@@ -1,0 +1,170 @@
+"""The description of the service: whole, right, and served by the service alone."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urljoin
+
+import jsonschema_rs
+import pytest
+
+from tests.support.processes import Service
+
+OPERATIONS = {
+    "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "500"}),
+    "getTask": ("get", "/task/{task_id}", {"200", "404", "500"}),
+    "cancelTask": ("patch", "/task/{task_id}/cancel", {"200", "400", "404", "500"}),
+    "health": ("get", "/health", {"200"}),
+    "livez": ("get", "/livez", {"200"}),
+    "readyz": ("get", "/readyz", {"200", "503"}),
+}
+
+
+@pytest.fixture(scope="module")
+async def description(live: Service) -> dict[str, Any]:
+    """What /openapi.json answers."""
+    answer = await live.client.get("/openapi.json")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    return dict(answer.json())
+
+
+async def test_it_is_openapi_3_1(description: dict[str, Any]) -> None:
+    """With a title, a version and a text about the service."""
+    assert description["openapi"].startswith("3.1.")
+    assert description["info"]["title"] == "Taskmill"
+    assert description["info"]["version"]
+    assert len(description["info"]["description"]) > 100
+
+
+async def test_every_operation_is_there_with_its_answers(description: dict[str, Any]) -> None:
+    """By ids that generated clients can rely on."""
+    described = {o["operationId"]: (method, path, set(o["responses"])) for method, path, o in _operations(description)}
+    assert described == OPERATIONS
+
+
+async def test_every_operation_is_explained(description: dict[str, Any]) -> None:
+    """A line that says what it is, and a text that says what to know."""
+    for _, _, operation in _operations(description):
+        assert operation["tags"]
+        assert 5 < len(operation["summary"]) < 60
+        assert len(operation["description"]) > len("A task by its id")
+
+
+async def test_every_parameter_is_explained(description: dict[str, Any]) -> None:
+    """Each variable of a path is a parameter with a description, a schema and an example."""
+    for _, path, operation in _operations(description):
+        parameters = operation.get("parameters", [])
+        assert [p["name"] for p in parameters if p["in"] == "path"] == re.findall(r"{(\w+)}", path)
+        for parameter in parameters:
+            assert parameter["description"]
+            assert parameter["schema"]
+            assert parameter["example"]
+
+
+async def test_every_answer_has_an_example_that_fits_its_schema(description: dict[str, Any]) -> None:
+    """Errors are problems; examples are checked against their schemas."""
+    for _, _, operation in _operations(description):
+        for status, answer in operation["responses"].items():
+            assert answer["description"] not in {"", "Successful Response"}
+            ((media_type, content),) = answer["content"].items()
+            if operation["operationId"] == "readyz":
+                assert media_type == "application/health+json"
+            elif status.startswith("2"):
+                assert media_type == "application/json"
+            else:
+                assert media_type == "application/problem+json"
+                assert content["example"]["status"] == int(status)
+                assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+            _validate(description, content["schema"], content["example"])
+
+
+async def test_a_500_says_that_there_is_a_retry_after(description: dict[str, Any]) -> None:
+    """Its header is described."""
+    for _, _, operation in _operations(description):
+        if "500" in operation["responses"]:
+            assert operation["responses"]["500"]["headers"]["Retry-After"]["description"]
+
+
+async def test_the_request_has_examples_that_work(live: Service, description: dict[str, Any]) -> None:
+    """Each is accepted as it stands."""
+    body = description["paths"]["/task"]["post"]["requestBody"]
+    assert body["required"] is True
+    ((media_type, content),) = body["content"].items()
+    assert len(content["examples"]) >= 2
+    for example in content["examples"].values():
+        _validate(description, content["schema"], example["value"])
+        answer = await live.client.post(
+            "/task", content=json.dumps(example["value"]), headers={"Content-Type": media_type}
+        )
+        assert answer.status_code == 201
+
+
+async def test_what_is_answered_fits_its_description(live: Service, description: dict[str, Any]) -> None:
+    """Tasks, problems and reports on health."""
+    task = await live.create({"any": ["content"]})
+    for method, path, template, operation_status in (
+        ("get", f"/task/{task['id']}", "/task/{task_id}", "200"),
+        ("get", "/task/x", "/task/{task_id}", "404"),
+        ("patch", f"/task/{task['id']}/cancel", "/task/{task_id}/cancel", "200"),
+        ("patch", "/task/x/cancel", "/task/{task_id}/cancel", "404"),
+        ("post", "/task", "/task", "415"),
+        ("get", "/health", "/health", "200"),
+        ("get", "/livez", "/livez", "200"),
+        ("get", "/readyz", "/readyz", "200"),
+    ):
+        answer = await live.client.request(method, path)
+        assert answer.status_code == int(operation_status)
+        content = description["paths"][template][method]["responses"][operation_status]["content"]
+        _validate(description, content[answer.headers["content-type"]]["schema"], answer.json())
+
+
+async def test_every_field_is_explained(description: dict[str, Any]) -> None:
+    """By a description, or an example that says it all."""
+    for name, schema in description["components"]["schemas"].items():
+        assert schema["description"], name
+        for field, definition in schema.get("properties", {}).items():
+            assert definition.keys() & {"description", "examples", "const", "items"}, f"{name}.{field}"
+
+
+async def test_the_kinds_are_listed(description: dict[str, Any]) -> None:
+    """Those that this service takes."""
+    kind = description["components"]["schemas"]["NewTask"]["properties"]["kind"]
+    assert {"type": "string", "enum": ["simulate"]} in kind["anyOf"]
+
+
+async def test_every_reference_resolves(description: dict[str, Any]) -> None:
+    """And nothing that is defined is left over."""
+    used = set(re.findall(r'"\$ref": "([^"]*)"', json.dumps(description)))
+    assert used == {f"#/components/schemas/{name}" for name in description["components"]["schemas"]}
+
+
+async def test_docs_works_offline(live: Service) -> None:
+    """All that the page loads comes from the service itself, and so does all that those load."""
+    page = await live.client.get("/docs")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    loaded = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page.text)
+    assert [url.rpartition(".")[2] for url in loaded] == ["css", "png", "js"]
+    assert "url: '/openapi.json'" in page.text
+    assert "//" not in re.sub(r"(?m)^\s*//.*$|<!--.*?-->", "", page.text)
+    for url in loaded:
+        assert url.startswith("/docs/")
+        asset = await live.client.get(url)
+        assert asset.status_code == 200
+        assert len(asset.content) > 500
+        if url.endswith(".css"):
+            assert "@import" not in asset.text
+            assert all(target.startswith("data:") for target in re.findall(r"url\([\"']?([^\"')]*)", asset.text))
+            assert urljoin(live.url, url).startswith(live.url)
+
+
+def _operations(description: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def _validate(description: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
+    jsonschema_rs.validate({**schema, "components": description["components"]}, value)

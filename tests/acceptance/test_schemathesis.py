@@ -1,0 +1,32 @@
+"""Schemathesis, which makes requests of the description, good and bad, and checks the answers against it."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from tests.support.processes import ROOT, Service
+
+SEED = 20241028
+REQUESTS_PER_OPERATION = 40
+SECONDS = 120.0
+
+
+async def test_schemathesis_finds_nothing(live: Service, tmp_path: Path) -> None:
+    """All checks, all phases (examples, coverage, fuzzing, chains of calls), the same requests each time."""
+    schemathesis = await asyncio.create_subprocess_exec(
+        *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{live.url}/openapi.json"),
+        *("--checks", "all", "--mode", "all", "--phases", "examples,coverage,fuzzing,stateful"),
+        *("--seed", str(SEED), "--max-examples", str(REQUESTS_PER_OPERATION), "--continue-on-failure"),
+        *("--request-timeout", "10", "--max-response-time", "5", "--generation-database", "none", "--no-color"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.acceptance.schemathesis_hooks"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(SECONDS):
+        output = (await schemathesis.communicate())[0].decode()
+    assert schemathesis.returncode == 0, output
+    assert "Selected: 6/6" in output
+    assert "Tested: 6" in output
+    assert "No issues found" in output
