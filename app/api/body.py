@@ -9,11 +9,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from app.api.errors import ProblemError
+from app.api.errors import MOST_ERRORS, ProblemError
 from app.api.storable import DEEPEST, unstorable
 from app.utils.json_pointer import json_pointer
-
-MOST_ERRORS = 10  # named in one answer
 
 # What may be wrong in a value but parses. Only a body in which one of these occurs is walked.
 _SUSPICIOUS = re.compile(rb"\\u0000|NaN|Infinity|[0-9]{16}|[0-9][eE]")

@@ -10,11 +10,13 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from app.api.lingering import LingeringResponse
 from app.core.errors import DatabaseUnavailableError, InvalidPayloadError, RejectedRowError, UnknownKindError
 from app.utils.json_pointer import json_pointer
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+MOST_ERRORS = 10  # named in one answer
 _LONGEST_PATH = 200
 
 Errors = Sequence[tuple[str, str]]
@@ -43,8 +45,10 @@ def problem(request: Request, error: ProblemError) -> Response:
         "instance": quote(request.scope["path"][:_LONGEST_PATH]),  # a URI reference: no control character gets in
     }
     if error.errors:
-        body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in error.errors]
-    return Response(json.dumps(body), error.status, error.headers, MEDIA_TYPE)
+        body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in error.errors[:MOST_ERRORS]]
+    is_unread = error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    response = LingeringResponse if is_unread else Response
+    return response(json.dumps(body), error.status, error.headers, MEDIA_TYPE)
 
 
 def from_framework(error: HTTPException) -> ProblemError:

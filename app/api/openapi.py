@@ -6,11 +6,12 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from app.api.schemas import NewTaskBody, Problem, Readiness
+from app.api.schemas import JSON_VALUE, NewTaskBody, Problem, Readiness
 
 _SWAGGER_UI = Path(__file__).parent / "swagger_ui"
 _DESCRIPTION = """
@@ -52,8 +53,24 @@ def _describe(app: FastAPI) -> dict[str, Any]:
             schemas = schema["components"]["schemas"]
             schemas.update(definition.pop("$defs", {}))
             schemas[_name(model)] = definition
+        # Put in here, since pydantic does not refer to what is no model.
+        schema["components"]["schemas"]["JsonValue"] = JSON_VALUE
+        content = schema["components"]["schemas"][_name(NewTaskBody)]["properties"]["content"]
+        content["$ref"] = "#/components/schemas/JsonValue"
+        _put_back_examples(schema, app)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _put_back_examples(schema: dict[str, Any], app: FastAPI) -> None:
+    """FastAPI leaves out whatever is null, so that the example of a new task would have no `updated_at`."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                answers = schema["paths"][route.path][method.lower()]["responses"]
+                for status, answer in route.responses.items():
+                    for media_type, content in answer["content"].items():
+                        answers[str(int(status))]["content"][media_type]["example"] = content["example"]
 
 
 def _name(model: type[BaseModel]) -> str:

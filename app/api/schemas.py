@@ -6,14 +6,29 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import to_json as _to_json
 
+from app.api.storable import DEEPEST
 from app.core.task import Task, TaskStatus
 from app.handlers import BY_KIND
 
 # Any JSON value: said in full, since an empty schema reads as an omission.
-JsonValue = Annotated[
-    Any,
-    WithJsonSchema({"type": ["string", "object", "array", "number", "boolean", "null"]}),
-]
+AnyJson = Annotated[Any, WithJsonSchema({"type": ["string", "object", "array", "number", "boolean", "null"]})]
+
+# What api/storable.py lets pass, as far as JSON Schema can say it.
+_REFERENCE = {"$ref": "#/components/schemas/JsonValue"}
+_TEXT = {"type": "string", "pattern": "^[^\\u0000]*$"}
+JSON_VALUE: dict[str, Any] = {
+    "title": "JsonValue",
+    "description": f"Any JSON value, at most {DEEPEST - 1} levels deep, without NUL in strings and names. "
+    "Integers beyond ±(2^53 - 1) that are written out are refused, since JSON readers disagree on them: send strings.",
+    "anyOf": [
+        {"type": "null"},
+        {"type": "boolean"},
+        _TEXT,
+        {"type": "number"},  # JSON Schema can't tell 1e22, which is taken, from 10000000000000000000000
+        {"type": "array", "items": _REFERENCE},
+        {"type": "object", "propertyNames": _TEXT, "additionalProperties": _REFERENCE},
+    ],
+}
 
 
 class NewTaskBody(BaseModel):
@@ -21,7 +36,7 @@ class NewTaskBody(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", title="NewTask")
 
-    content: Annotated[JsonValue, Field(description="What the task is about: any JSON value.")]
+    content: Annotated[AnyJson, Field(description="What the task is about: any JSON value.")]  # described by JSON_VALUE
     kind: Annotated[
         str | None,
         Field(description="Which handler does it; DEFAULT_KIND where it is left out.", examples=["simulate"]),
@@ -42,7 +57,7 @@ class TaskView(BaseModel):
 
     id: Annotated[str, Field(description="UUID, version 7.", examples=["0192d2ab-4e1f-7a30-8b6e-3f0c9a5d7e21"])]
     kind: Annotated[str, Field(examples=["simulate"])]
-    content: Annotated[JsonValue, Field(description="As it was posted.", examples=["hello"])]
+    content: Annotated[AnyJson, Field(description="As it was posted.", examples=["hello"])]
     status: Annotated[TaskStatus, Field(examples=["pending"])]
     created_at: Annotated[
         datetime, Field(description="UTC, with microseconds.", examples=["2024-10-28T08:04:08.990161Z"])
@@ -72,7 +87,7 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     """Whether the process can serve requests (draft-inadarei-api-health-check)."""
 
-    status: Literal["pass", "warn", "fail"]
+    status: Annotated[Literal["pass", "warn", "fail"], Field(description="`warn`: it works, but without Redis.")]
     checks: Annotated[
         dict[str, list[dict[str, str]]],
         Field(examples=[{"postgresql": [{"status": "pass"}], "redis": [{"status": "pass"}]}]),
@@ -97,7 +112,7 @@ class Problem(BaseModel):
     errors: Annotated[list[FieldError], Field(description="Only for bad input.")] = []
 
 
-def to_json(value: JsonValue) -> str:
+def to_json(value: Any) -> str:
     """JSON text of a parsed value."""
     return _to_json(value).decode()
 

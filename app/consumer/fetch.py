@@ -16,7 +16,6 @@ from app.queue.claim import claim_due, claim_ids, claim_suspects
 from app.queue.wakeup import Wakeup
 
 _POP_SECONDS = 1.0
-_GLANCE_SECONDS = 0.001  # as good as not waiting: 0 means for ever
 _RETRY_PAUSE_SECONDS = 0.2
 _QUARANTINE_IDLE_POLLS = 3
 
@@ -121,8 +120,10 @@ class Fetcher:
     async def _pop_ids(self, limit: int) -> list[UUID]:
         """Ids from Redis, none when the next poll comes first. The pop is never cancelled, only left to end."""
         if self._pop is None:
-            seconds = _GLANCE_SECONDS if self._poll_was_full else _POP_SECONDS
+            seconds = 0 if self._poll_was_full else _POP_SECONDS
             self._pop = asyncio.create_task(self._wakeup.pop(limit, seconds))
+        elif self._poll_was_full and not self._pop.done():
+            return []  # it has been waiting since there was time to wait: the list is empty
         await asyncio.wait([self._pop], timeout=max(0.0, self._next_poll - _now()))
         if not self._pop.done():
             return []

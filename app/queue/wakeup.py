@@ -51,15 +51,18 @@ class Wakeup:
             self._cancels.submit(ids)
 
     async def pop(self, limit: int, seconds: float) -> list[UUID]:
-        """Up to `limit` ids, waiting up to `seconds` for the first.
+        """Up to `limit` ids, waiting up to `seconds` for the first; with 0 seconds, what is there now.
 
         Never cancel this: a pop whose answer nobody reads has still taken the ids. Raises WakeupUnavailableError.
         """
-        if self._blocking is None:
-            self._blocking = self._connect(seconds + CALL_SECONDS)
         try:
-            command = cast("Awaitable[Any]", self._blocking.blmpop(seconds, 1, LIST, direction="LEFT", count=limit))
-            answer = await command
+            if seconds:
+                # A connection of its own, since its answer may take that long: redis-py's default would give up first.
+                self._blocking = self._blocking or self._connect(seconds + CALL_SECONDS)
+                call = self._blocking.blmpop(seconds, 1, LIST, direction="LEFT", count=limit)
+            else:
+                call = self._client.lmpop(1, LIST, direction="LEFT", count=limit)
+            answer = await cast("Awaitable[Any]", call)
         except _TROUBLE as error:
             raise WakeupUnavailableError(str(error)) from error
         return [UUID(bytes.decode(raw)) for raw in answer[1]] if answer else []
