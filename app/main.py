@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api.errors import add_error_handlers
+from app.api.head import HeadAsGet
 from app.api.health_api import health_router
 from app.api.openapi import add_documentation
 from app.api.task_api import TaskApi
@@ -54,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health_router(database, wakeup))
     add_documentation(app)
     add_error_handlers(app)
+    app.add_middleware(HeadAsGet)
     return app
 
 

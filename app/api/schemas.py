@@ -118,9 +118,10 @@ def to_json(value: Any) -> str:
 
 
 def render(task: Task) -> bytes:
-    """The JSON of a TaskView. The content is JSON text already, so it goes in as it is.
+    """The JSON of a TaskView. A test holds it to that.
 
-    Written by hand since it is most of the work of a read: 2 µs where a model takes 12. A test holds it to TaskView.
+    Written by hand so that the content goes in as the JSON text that it is: a megabyte of it is not parsed and written
+    anew for every read.
     """
     updated_at = "null" if task.updated_at is None else f'"{_utc(task.updated_at)}"'
     return (

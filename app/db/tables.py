@@ -1,7 +1,7 @@
 """The tables and their indexes. Alembic's migrations make them; a test proves that the two agree."""
 
 from sqlalchemy import CheckConstraint, Column, DateTime, Index, Integer, MetaData, Table, Text, Uuid, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -19,7 +19,7 @@ tasks = Table(
     Column("id", Uuid, primary_key=True),  # UUIDv7: new rows land at the right edge of the index
     Column("kind", Text, nullable=False),
     Column("status", Text, nullable=False, server_default="pending"),
-    Column("content", JSONB, nullable=False),
+    Column("content", JSON, nullable=False),  # the text as it was sent: docs/decisions/0005
     Column("error", JSONB),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("lost_count", Integer, nullable=False, server_default="0"),

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from app.core.errors import InvalidPayloadError
 from app.utils.json_pointer import json_pointer
 
+_MESSAGES = {"union_tag_invalid": "names no variant that there is"}  # pydantic's own message has the value in it
+
 
 class Payload(BaseModel):
     """What a kind of task takes as `content`. Subclass it as `class CsvImport(Payload, kind="csv_import")`.
@@ -36,4 +38,4 @@ class Payload(BaseModel):
 
 def _problems(error: ValidationError) -> list[tuple[str, str]]:
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    return [(json_pointer(detail["loc"]), detail["msg"]) for detail in details]
+    return [(json_pointer(detail["loc"]), _MESSAGES.get(detail["type"], detail["msg"])) for detail in details]

@@ -22,7 +22,7 @@ _RETRY_PAUSE_SECONDS = 0.05
 _INSERT = """
 WITH created AS (
     INSERT INTO tasks (id, kind, content)
-    SELECT id, kind, content::jsonb FROM unnest($1::uuid[], $2::text[], $3::text[]) AS new (id, kind, content)
+    SELECT id, kind, content::json FROM unnest($1::uuid[], $2::text[], $3::text[]) AS new (id, kind, content)
     ON CONFLICT (id) DO NOTHING
     RETURNING 1
 )

@@ -53,6 +53,8 @@ class Batcher(Generic[Item, Result]):
         results: Sequence[Result | Exception]
         try:
             results = await self._flush([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"a flush of {len(batch)} items gave {len(results)} results")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to those who wait
             results = [error] * len(batch)
         for (_, future), result in zip(batch, results, strict=True):

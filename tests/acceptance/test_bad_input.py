@@ -60,6 +60,7 @@ UNSTORABLE = {
     "exponent of 5,000 digits": ("1e" + "1" * 5_000, "/content"),
     "just over the largest double": ("1.7976931348623159e308", "/content"),
     "nested NaN": ('{"a": ["S3CRET", {"b": NaN}]}', "/content/a/1/b"),
+    "nested 1e999": ('{"a": ["S3CRET", 1e999]}', "/content/a/1"),
     "2^53": (str(2**53), "/content"),
     "-2^53": (str(-(2**53)), "/content"),
     "400 digits": ("1" * 400, "/content"),

@@ -75,6 +75,9 @@ async def test_health(database_url: str, redis_url: str) -> None:
     async with service(database_url, redis_url) as taskmill:
         assert (await taskmill.client.get("/health")).json() == {"status": "ok"}
         assert (await taskmill.client.get("/livez")).json() == {"status": "ok"}
+        for path in ("/health", "/readyz"):
+            head = await taskmill.client.head(path)
+            assert (head.status_code, head.content) == (200, b"")
         ready = await taskmill.client.get("/readyz")
         assert ready.status_code == 200
         assert ready.headers["content-type"] == "application/health+json"

@@ -28,7 +28,7 @@ def insert(database: Database) -> Insert:
     async def insert_tasks(count: int = 1, content: str = '"x"') -> list[UUID]:
         ids = [uuid7() for _ in range(count)]
         await database.fetch(
-            "INSERT INTO tasks (id, kind, content) SELECT id, 'simulate', $2::text::jsonb FROM unnest($1::uuid[]) id",
+            "INSERT INTO tasks (id, kind, content) SELECT id, 'simulate', $2::text::json FROM unnest($1::uuid[]) id",
             ids,
             content,
         )

@@ -93,7 +93,7 @@ class Service:
             fd = listener.fileno()
             command = [
                 *(sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--fd", str(fd)),
-                *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
+                *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log"),
                 *("--log-config", "config/uvicorn.log.conf.yml", "--timeout-graceful-shutdown", "5"),
             ]
             api = self._start(command, pass_fds=(fd,))

@@ -65,7 +65,8 @@ async def test_batches_form_while_a_flush_is_under_way(flush: Flush, batcher: Ba
 async def test_a_batch_has_a_limit(flush: Flush, batcher: Batcher[int, int]) -> None:
     """Three at most, in the order of their coming."""
     flush.may_end.set()
-    assert await asyncio.gather(*(batcher.submit(n) for n in range(7))) == [0, 2, 4, 6, 8, 10, 12]
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*(batcher.submit(n) for n in range(7))) == [0, 2, 4, 6, 8, 10, 12]
     assert flush.batches == [[0, 1, 2], [3, 4, 5], [6]]
 
 
@@ -125,7 +126,8 @@ async def test_a_waiter_that_goes_takes_nothing_with_it(flush: Flush, batcher: B
     leaving.cancel()
     later_leaving.cancel()
     flush.may_end.set()
-    assert (await staying, await later_staying) == (4, 8)
+    async with asyncio.timeout(5):
+        assert (await staying, await later_staying) == (4, 8)
     assert leaving.cancelled()
     assert later_leaving.cancelled()
     assert flush.batches == [[1, 2], [3, 4]]

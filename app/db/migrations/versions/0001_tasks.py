@@ -15,7 +15,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), server_default="pending", nullable=False),
-        sa.Column("content", postgresql.JSONB(), nullable=False),
+        sa.Column("content", postgresql.JSON(), nullable=False),
         sa.Column("error", postgresql.JSONB(), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("lost_count", sa.Integer(), server_default="0", nullable=False),
