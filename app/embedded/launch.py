@@ -79,9 +79,7 @@ def _prepare(settings: Settings, folders: Folders, embedded: Embedded) -> dict[s
     folders.make_run()
     if not (embedded.postgres or embedded.valkey):
         return servers
-    account = server_account()
-    for folder in (folders.data, folders.run):
-        account.require_entry(folder, "choose another folder with DATA_DIR=..., or start as an ordinary user")
+    account = server_account(folders.data, folders.run)
     if embedded.postgres:
         if not folders.postgres.exists():
             say(f"making a new database in {folders.postgres}")
@@ -106,7 +104,7 @@ def _environment(settings: Settings, folders: Folders, servers: dict[str, Server
         variables[f"{name.upper()}_PROCESSES"] = "1" if server else "0"
         variables[f"{name.upper()}_COMMAND"] = shlex.join(server.command) if server else "none"
         if server:
-            variables["SERVER_USER"] = server.account.name
+            variables["SERVER_USER"] = server.account.supervised_as
     return supervisor.environment(settings, folders.run) | variables
 
 

