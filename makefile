@@ -3,8 +3,9 @@
 
 PYTHON ?= python3
 UV ?= uv
-COMPOSE = docker compose
-COMPOSE_TEST = $(COMPOSE) -f docker-compose.test.yml
+# So that PORT in .env.dev is also the one that is published; PORT in the environment wins.
+COMPOSE = docker compose --env-file .env.dev
+COMPOSE_TEST = docker compose -f docker-compose.test.yml
 N ?= 2
 
 # The Docker CLI alone is not enough: an engine must answer, and know compose.

@@ -46,7 +46,7 @@ def main() -> int:
         sys.stderr.write(f"taskmill: {error}\n")
         return 2
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError) as error:
-        sys.stderr.write(f"taskmill: can't migrate the database (DATABASE_URL): {error}\n")
+        sys.stderr.write(f"taskmill: can't migrate the database (DATABASE_URL): {str(error).splitlines()[0]}\n")
         return 1
     sys.stdout.write("taskmill: the database schema is up to date\n")
     return 0
