@@ -1,6 +1,7 @@
 """Where a consumer's tasks come from: ids from Redis, and what is due in PostgreSQL."""
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -142,7 +143,7 @@ class Fetcher:
 
 
 class QuarantineFetcher:
-    """Claims suspects only, until there are none."""
+    """Claims suspects only, until there are none, or until the consumer that started this process is gone."""
 
     def __init__(
         self, database: Database, executor: Executor, lease: Lease, *, poll_seconds: float, emit: Emit
@@ -152,9 +153,18 @@ class QuarantineFetcher:
         self._lease = lease
         self._poll_seconds = poll_seconds
         self._claimer = Claimer(executor, lease, emit)
+        self._parent = os.getppid()
 
     async def run(self) -> None:
-        """Fetch until nothing is left."""
+        """Fetch until nothing is left, or nobody is left to look after this process."""
+        ends = [asyncio.create_task(self._fetch_all()), asyncio.create_task(self._outlive_parent())]
+        done, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        for task in done:
+            task.result()
+
+    async def _fetch_all(self) -> None:
         idle_polls = 0
         while idle_polls < _QUARANTINE_IDLE_POLLS:
             await self._lease.held.wait()
@@ -163,11 +173,15 @@ class QuarantineFetcher:
                 claimed = await self._claimer.claim(lambda me: claim_suspects(self._database, me, limit=1))
             except DatabaseUnavailableError:
                 continue
-            if not claimed:
+            if claimed:
+                idle_polls = 0
+            else:
                 idle_polls += 1
                 await asyncio.sleep(self._poll_seconds)
-            else:
-                idle_polls = 0
+
+    async def _outlive_parent(self) -> None:
+        while os.getppid() == self._parent:
+            await asyncio.sleep(self._poll_seconds)
 
     async def close(self) -> None:
         """After run(): start what a claim under way brings."""

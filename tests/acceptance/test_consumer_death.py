@@ -119,6 +119,23 @@ async def test_a_poison_task_ends_and_its_neighbours_live(database_url: str, red
         assert (error, lost) == ("consumer_lost", 3)
 
 
+async def test_quarantine_ends_with_the_consumer_that_started_it(
+    database_url: str, redis_url: str, sql: Connection
+) -> None:
+    """Killed as well, its consumer leaves nobody to look after it: it gives its task back and ends."""
+    async with service(database_url, redis_url, **QUICK, drain_seconds=0) as taskmill:
+        consumer = await taskmill.start_consumer()
+        await sql.execute(
+            "INSERT INTO tasks (id, kind, content, lost_count)"
+            " VALUES (gen_random_uuid(), 'simulate', '{\"simulate_seconds\": 60}', 2)"
+        )
+        await _all_are(sql, "processing", 1)
+        assert await sql.fetchval("SELECT count(*) FROM consumers") == 2
+        consumer.signal(signal.SIGKILL)
+        await _all_are(sql, "pending", 1)
+        assert await sql.fetchval("SELECT count(*) FROM consumers WHERE pid <> $1", consumer.pid) == 0
+
+
 async def _insert_poison(sql: Connection) -> str:
     """The API of this test does not know the kind; its consumers do."""
     return str(
