@@ -92,8 +92,8 @@ def server_account(*folders: Path) -> Account:
     except KeyError:
         who = UNPRIVILEGED if uid == 0 else f"user id {uid}"
         raise StartError(f"{who} is not in /etc/passwd, and PostgreSQL needs a user with a name: add it") from None
-    # A checkout in root's home, say: keep the one privilege that opens it (containers have it by default). The secure bit
-    # makes it count for access(2) as well, by which initdb looks for its programs.
+    # A checkout in root's home, say: keep the one privilege that opens it (containers have it by default). The secure
+    # bit makes it count for access(2) as well, by which initdb looks for its programs.
     bypass = f"setpriv --reuid={entry.pw_uid} --regid={entry.pw_gid} --clear-groups --pdeathsig=keep"
     bypass += " --securebits=+no_setuid_fixup --inh-caps=+dac_override --ambient-caps=+dac_override"
     ids = (entry.pw_name, entry.pw_uid, entry.pw_gid)
