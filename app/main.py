@@ -1,9 +1,10 @@
 """The API process: `uvicorn --factory app.main:create_app`."""
 
+import asyncio
 import gc
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
@@ -22,6 +23,7 @@ from app.queue.wakeup import Wakeup
 
 # A request may wait behind a statement that fails before its own does: together that stays under 5 seconds.
 STATEMENT_SECONDS = 2.0
+STOP_SECONDS = 3.0
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -39,8 +41,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         yield
-        await tasks.drain()
-        await wakeup.close()
+        with suppress(TimeoutError):  # of frozen servers: Supervisor waits no longer
+            async with asyncio.timeout(STOP_SECONDS):
+                await tasks.drain()
+                await wakeup.close()
         await database.close()
 
     app = FastAPI(

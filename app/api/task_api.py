@@ -32,6 +32,8 @@ from app.queue.wakeup import Wakeup
 from app.utils.batcher import Batcher
 
 _LARGEST_BATCH = 500
+_HEAVIEST_BATCH = 8 * 2**20  # characters of content in one INSERT; each row costs about _ROW of them besides
+_ROW = 256
 _NOT_FOUND = "There is no task with this id."
 _NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
 
@@ -43,7 +45,9 @@ class TaskApi:
         self._body_limit = settings.body_limit_bytes
         self._default_kind = settings.default_kind
         self._database = database
-        self._creates: Batcher[NewTask, Task] = Batcher(Creator(database, wakeup, emit).create, _LARGEST_BATCH)
+        self._creates: Batcher[NewTask, Task] = Batcher(
+            Creator(database, wakeup, emit).create, _HEAVIEST_BATCH, weigh=lambda task: len(task.content) + _ROW
+        )
         self._reads: Batcher[UUID, Task | None] = Batcher(self._read, _LARGEST_BATCH)
         self._cancels: Batcher[UUID, Task | None] = Batcher(Canceler(database, wakeup, emit).cancel, _LARGEST_BATCH)
 

@@ -3,8 +3,11 @@
 import argparse
 import asyncio
 import gc
+import logging
+import os
 import signal
 import sys
+from typing import NoReturn
 
 import uvloop
 
@@ -30,19 +33,27 @@ def main() -> int:
     set_up_logging(settings)
     gc.freeze()  # what is loaded stays; collections look only at what tasks make
     gc.set_threshold(50_000, 20, 20)
-    try:
-        uvloop.run(_run(settings, options, quarantine=arguments.quarantine))
-    except ConsumerDeclaredDeadError as error:
-        sys.stderr.write(f"taskmill: consumer ends: {error}\n")
-        return 1
-    return 0
+    uvloop.run(_run(settings, options, quarantine=arguments.quarantine))
+    raise AssertionError("unreachable: _run ends the process")
 
 
-async def _run(settings: Settings, options: dict[str, Options], *, quarantine: bool) -> None:
+async def _run(settings: Settings, options: dict[str, Options], *, quarantine: bool) -> NoReturn:
     stop = StopRequest()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop)
-    await Consumer(settings, options, log_event, quarantine=quarantine).run(stop)
+    code = 1
+    try:
+        await Consumer(settings, options, log_event, quarantine=quarantine).run(stop)
+        code = 0
+    except ConsumerDeclaredDeadError as error:
+        sys.stderr.write(f"taskmill: consumer ends: {error}\n")
+    except BaseException:
+        logging.getLogger("taskmill").exception("consumer ends by an error")
+    # At once. Ending the loop would cancel handlers that are still there, wait for those that don't listen, and let
+    # them write: what this process has not given back by now is recovered by others.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -20,16 +20,19 @@ from app.core.events import (
     LeaseLapsed,
     LeaseRegained,
     Outage,
+    StopIncomplete,
 )
 from app.db.engine import Database
 from app.handler_api.context import Options
 from app.handlers import BY_KIND
+from app.queue.finish import release
 from app.queue.recover import register, unregister
 from app.queue.wakeup import Wakeup, stay_subscribed
 
 _RETRY_PAUSE_SECONDS = 0.5
 _STATEMENT_SECONDS = 10.0  # nobody waits for an answer; a server this slow is better waited for than asked again
-_STOP_SECONDS = 3.0  # for handlers to end once they are stopped, and for what they leave to be written
+_STOP_SECONDS = 3.0  # for handlers to end once they are stopped; and again, for what they leave to be written
+_QUARANTINE_SECONDS = 1.0  # it was told when we were, and has the same bounds
 
 
 class StopRequest:
@@ -100,8 +103,12 @@ class Consumer:
         done, _ = await asyncio.wait([main, *helpers], return_when=asyncio.FIRST_COMPLETED)
         for task in (fetching, main, *helpers):
             task.cancel()
-        for task in done:
-            task.result()  # the first helper to die takes the process with it
+        try:
+            for task in done:
+                task.result()  # the first helper to die takes the process with it
+        except BaseException:
+            self._executor.abandon()
+            raise
         await heartbeat.stop()
         await self._close()
 
@@ -123,36 +130,45 @@ class Consumer:
         stopped = asyncio.create_task(stop.drain.wait())
         await asyncio.wait([stopped, fetching], return_when=asyncio.FIRST_COMPLETED)
         if fetching.done():
-            fetching.result()  # a quarantine consumer is done; any other never ends by itself
+            fetching.result()  # a quarantine consumer is done; any other ends only by an error, raised here
         stopped.cancel()
         fetching.cancel()
         await self._drain(stop)
 
     async def _drain(self, stop: StopRequest) -> None:
-        """Let running tasks finish; give back those that don't in time."""
+        """Let running tasks finish; stop those that don't in time, so that they are given back."""
         self._emit(ConsumerDraining(self._executor.active))
         if self._sweeper is not None:
             self._sweeper.stop()
-        await self._fetcher.close()
         now = asyncio.create_task(stop.now.wait())
-        idle = asyncio.create_task(self._executor.wait_until_idle())
-        await asyncio.wait([idle, now], timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+        drained = asyncio.create_task(self._finish_claimed())
+        await asyncio.wait([drained, now], timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if now.done() and self._sweeper is not None:
+            self._sweeper.stop()
         now.cancel()
         self._executor.stop_all(StopReason.RELEASED)
-        await asyncio.wait([idle], timeout=_STOP_SECONDS)
-        idle.cancel()
+        await asyncio.wait([drained], timeout=_STOP_SECONDS)
+        drained.cancel()
+
+    async def _finish_claimed(self) -> None:
+        await self._fetcher.close()
+        await self._executor.wait_until_idle()
 
     async def _close(self) -> None:
+        """All of it bounded: with _drain and the pool, DRAIN_SECONDS and what core/config.py calls STOP_SECONDS."""
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._recorder.drain()
-                # Rows that could not be written or given back are recovered now that their consumer is gone.
+                # Handlers that would not stop. From here on what they do counts no more.
+                stubborn = [(run.claim.id, run.claim.claim_id) for run in self._executor.runs.values()]
+                if stubborn:
+                    await release(self._database, stubborn)
                 await unregister(self._database, self._lease.consumer_id)
                 await self._wakeup.close()
         except (DatabaseUnavailableError, TimeoutError) as error:
-            Outage(self._emit, "postgresql", "stopping; what is left is recovered when the lease ends").begin(error)
+            self._emit(StopIncomplete(str(error)))
         if self._sweeper is not None:
-            await self._sweeper.close()
+            await self._sweeper.close(_QUARANTINE_SECONDS)
         await self._database.close()
         self._emit(ConsumerStopped())
 

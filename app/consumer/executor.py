@@ -13,7 +13,7 @@ from app.core.events import Emit, HandlerRaised, HandlerStopped
 from app.core.task import Claim
 from app.handler_api.context import Options, TaskContext
 from app.handler_api.handler import Handler
-from app.handler_api.outcome import Fail, Outcome
+from app.handler_api.outcome import Done, Fail, Outcome
 
 
 class StopReason(StrEnum):
@@ -21,6 +21,7 @@ class StopReason(StrEnum):
 
     CANCELED = "the task was canceled, or is another consumer's"
     RELEASED = "this consumer gives the task back"
+    ABANDONED = "this process is ending, and must write nothing more"
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +63,11 @@ class Executor:
         self._changed = asyncio.Event()
 
     @property
+    def kinds(self) -> list[str]:
+        """The kinds of task it has handlers for."""
+        return list(self._handlers)
+
+    @property
     def free(self) -> int:
         """Tasks that could start right now."""
         return min(self._concurrency - self._working, 2 * self._concurrency - self._active)
@@ -71,11 +77,10 @@ class Executor:
         """Runs whose outcome is not recorded yet."""
         return self._active
 
-    async def wait_for_free(self) -> int:
-        """Wait for a free slot; how many there are."""
+    async def wait_for_free(self) -> None:
+        """Wait for a free slot."""
         while self.free <= 0:
             await self._next_change()
-        return self.free
 
     async def wait_until_idle(self) -> None:
         """Wait for the last run to end."""
@@ -96,9 +101,9 @@ class Executor:
 
     def stop(self, run: Run, reason: StopReason) -> None:
         """Stop a handler at its current await. One that has ended is left to record its outcome."""
-        if not run.is_recording and not run.task.done():
-            run.stop_reason = run.stop_reason or reason
-            run.task.cancel()
+        if run.stop_reason is None and not run.is_recording and not run.task.done():
+            run.stop_reason = reason
+            run.task.cancel()  # once: a second time would interrupt what the handler does to end in order
 
     def stop_all(self, reason: StopReason) -> None:
         """Stop every handler."""
@@ -123,17 +128,25 @@ class Executor:
                 return Fail("The handler was cancelled by something of its own.")
             self._emit(HandlerStopped(run.claim.id, run.stop_reason.value))
             return Released(run.stop_reason.value) if run.stop_reason is StopReason.RELEASED else None
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it ends its own task and no other
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - it ends its own task and no other
             self._emit(HandlerRaised(run.claim.id, error))
-            return Fail(f"{type(error).__name__}: {error}")
+            return Fail(f"{type(error).__name__}: {_text(error)}")
 
     async def _call_handler(self, claim: Claim) -> Outcome:
-        if claim.kind not in self._handlers:
-            return Fail(f"No handler for kind {claim.kind!r} in this consumer.", code="unknown_kind")
-        handler, options = self._handlers[claim.kind]
+        handler, options = self._handlers[claim.kind]  # no other kind was claimed
         payload = handler.payload.parse(claim.content)
-        outcome: Outcome = await handler.run(payload, TaskContext(claim.id, claim.attempt, options))
-        return outcome
+        outcome = await handler.run(payload, TaskContext(claim.id, claim.attempt, options))
+        match outcome:
+            case Done():
+                return outcome
+            case Fail(reason, code):
+                return Fail(_text(reason), _text(code))
+            case _:
+                return Fail(f"The handler returned {type(outcome).__name__}, which is no outcome.", code="bad_outcome")
+
+    def abandon(self) -> None:
+        """Stop every handler and record nothing: whoever recovers the tasks decides what becomes of them."""
+        self.stop_all(StopReason.ABANDONED)
 
     def _stop_working(self, run: Run) -> None:
         if run.is_working:
@@ -147,8 +160,8 @@ class Executor:
         if self.runs.get(run.claim.id) is run:
             del self.runs[run.claim.id]
         self._changed.set()
-        if task.cancelled():  # stopped before its first step
-            if run.stop_reason is StopReason.RELEASED:
+        if task.cancelled():
+            if run.stop_reason is StopReason.RELEASED and not run.is_recording:  # stopped before its first step
                 self._recorder.submit(run.claim, Released(run.stop_reason.value))
         elif (error := task.exception()) is not None:
             self._on_crash(error)
@@ -156,3 +169,11 @@ class Executor:
     async def _next_change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
+
+
+def _text(value: object) -> str:
+    """What it says of itself, whatever a handler made of it."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - its __str__ is the handler's as well
+        return "(it can't be put into words)"

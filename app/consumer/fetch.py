@@ -13,10 +13,11 @@ from app.core.errors import DatabaseUnavailableError, WakeupUnavailableError
 from app.core.events import Emit, Outage, TasksClaimed
 from app.core.task import Claim
 from app.db.engine import Database
-from app.queue.claim import claim_due, claim_ids, claim_suspects
+from app.queue.claim import Claimant, claim_due, claim_ids, claim_suspects
 from app.queue.wakeup import Wakeup
 
 _POP_SECONDS = 1.0
+_LARGEST_CLAIM = 500  # tasks in one statement: larger batches gain nothing, and each comes with its content
 _RETRY_PAUSE_SECONDS = 0.2
 _QUARANTINE_IDLE_POLLS = 3
 
@@ -27,11 +28,12 @@ class Claimer:
     def __init__(self, executor: Executor, lease: Lease, emit: Emit) -> None:
         self._executor = executor
         self._lease = lease
+        self._who = Claimant(lease.consumer_id, executor.kinds)
         self._emit = emit
         self._outage = Outage(emit, "postgresql", "claiming tasks")
         self._claiming: asyncio.Task[int] | None = None
 
-    async def claim(self, statement: Callable[[UUID], Awaitable[list[Claim]]]) -> int:
+    async def claim(self, statement: Callable[[Claimant], Awaitable[list[Claim]]]) -> int:
         """Claim and start; how many. Raises DatabaseUnavailableError after a pause."""
         self._claiming = asyncio.create_task(self._claim(statement))
         try:
@@ -48,9 +50,9 @@ class Claimer:
         if self._claiming is not None:
             await asyncio.wait([self._claiming])
 
-    async def _claim(self, statement: Callable[[UUID], Awaitable[list[Claim]]]) -> int:
+    async def _claim(self, statement: Callable[[Claimant], Awaitable[list[Claim]]]) -> int:
         async with self._lease.claiming:
-            claims = await statement(self._lease.consumer_id)
+            claims = await statement(self._who)
             for claim in claims:
                 self._executor.start(claim)
         if claims:
@@ -101,20 +103,22 @@ class Fetcher:
         self._wakeup.push(self._hints)
 
     async def _poll(self) -> None:
-        free = self._executor.free
-        claimed = await self._claimer.claim(lambda me: claim_due(self._database, me, free))
-        self._poll_was_full = claimed == free
+        wanted = min(self._executor.free, _LARGEST_CLAIM)
+        claimed = await self._claimer.claim(lambda who: claim_due(self._database, who, wanted))
+        self._poll_was_full = claimed == wanted
         self._next_poll = _jittered(self._poll_seconds)
 
     async def _take_hints(self) -> None:
-        free = self._executor.free
-        if free <= 0:
+        wanted = min(self._executor.free, _LARGEST_CLAIM)
+        if wanted <= 0:
             return
         if not self._hints:
-            self._hints = await self._pop_ids(free)
-        ids, self._hints = self._hints[:free], self._hints[free:]
+            self._hints = await self._pop_ids(wanted)
+        ids, self._hints = self._hints[:wanted], self._hints[wanted:]
         if ids:
-            await self._claimer.claim(lambda me: claim_ids(self._database, me, ids))
+            claimed = await self._claimer.claim(lambda who: claim_ids(self._database, who, ids))
+            if claimed < len(ids):
+                self._next_poll = 0.0  # old news: what is due now may be far behind it in the list
         elif self._poll_was_full:
             self._next_poll = 0.0
 
@@ -168,9 +172,9 @@ class QuarantineFetcher:
         idle_polls = 0
         while idle_polls < _QUARANTINE_IDLE_POLLS:
             await self._lease.held.wait()
-            await self._executor.wait_for_free()
+            await self._executor.wait_until_idle()  # its outcome is committed: the next may end this process
             try:
-                claimed = await self._claimer.claim(lambda me: claim_suspects(self._database, me, limit=1))
+                claimed = await self._claimer.claim(lambda who: claim_suspects(self._database, who, limit=1))
             except DatabaseUnavailableError:
                 continue
             if claimed:

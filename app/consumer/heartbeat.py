@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.core.config import Settings
-from app.core.errors import DatabaseUnavailableError
 from app.db.engine import Database
 from app.queue.recover import BEAT
 
@@ -49,6 +48,7 @@ class Heartbeat(threading.Thread):
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._settings = settings
+        self._patience = min(_BEAT_TIMEOUT_SECONDS, settings.beat_seconds)
         self._consumer_id = consumer_id
         self._on_lapsed = on_lapsed
         self._on_regained = on_regained
@@ -76,7 +76,7 @@ class Heartbeat(threading.Thread):
         await asyncio.to_thread(self.join)
 
     async def _beat_on(self) -> None:
-        database = Database(self._settings.database_url, pool_size=1, statement_seconds=_BEAT_TIMEOUT_SECONDS)
+        database = Database(self._settings.database_url, pool_size=1, statement_seconds=self._patience)
         try:
             while not self._stopping.is_set():
                 sent = time.monotonic()
@@ -94,9 +94,9 @@ class Heartbeat(threading.Thread):
     async def _beat(self, database: Database) -> bool | None:
         """True: renewed. False: declared dead. None: nobody knows."""
         try:
-            async with asyncio.timeout(_BEAT_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._patience):
                 return bool(await database.fetch(BEAT, self._consumer_id))
-        except (DatabaseUnavailableError, TimeoutError):
+        except Exception:  # noqa: BLE001 - whatever it was, it was no beat, and the lease says how long that may go on
             return None
 
     def _notice_lapse(self) -> None:

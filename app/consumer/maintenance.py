@@ -9,7 +9,7 @@ from app.consumer.executor import Executor, StopReason
 from app.consumer.heartbeat import Lease
 from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
-from app.core.events import Emit, TaskFailed, TasksRecovered, TasksReleased
+from app.core.events import Emit, QuarantineNotStarted, TaskFailed, TasksRecovered, TasksReleased
 from app.db.engine import Database
 from app.queue.finish import release
 from app.queue.recover import held_rows, look, recover
@@ -59,6 +59,7 @@ class Sweeper:
         self._settings = settings
         self._emit = emit
         self._quarantine: asyncio.subprocess.Process | None = None
+        self._is_stopping = False
 
     async def sweep(self) -> None:
         """One round."""
@@ -69,25 +70,34 @@ class Sweeper:
             if recovered.pending:
                 self._emit(TasksRecovered(recovered.pending))
             for task_id in recovered.failed:
-                self._emit(TaskFailed(task_id, "consumer_lost", f"lost {self._settings.max_lost} times"))
+                self._emit(TaskFailed(task_id, "consumer_lost", "its consumer died too often"))
         if found.has_suspects:
             await self._start_quarantine()
 
     def stop(self) -> None:
-        """Have the quarantine consumer drain, as this one does."""
+        """Have the quarantine consumer drain, as this one does; a second call has it stop now."""
+        self._is_stopping = True
         if self._quarantine is not None and self._quarantine.returncode is None:
             self._quarantine.terminate()
 
-    async def close(self) -> None:
-        """Wait for the quarantine consumer to end."""
+    async def close(self, seconds: float) -> None:
+        """Wait for the quarantine consumer to end, and see to it that it does."""
         if self._quarantine is not None:
-            await self._quarantine.wait()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._quarantine.wait()
+            except TimeoutError:
+                self._quarantine.kill()
 
     async def _start_quarantine(self) -> None:
-        if self._quarantine is None or self._quarantine.returncode is not None:
+        if self._is_stopping or (self._quarantine is not None and self._quarantine.returncode is None):
+            return
+        try:
             self._quarantine = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "app.consumer", "--quarantine", start_new_session=True
             )
+        except OSError as error:  # no memory, no file descriptors: the next beat tries again
+            self._emit(QuarantineNotStarted(str(error)))
 
 
 async def every_beat(settings: Settings, lease: Lease, *jobs: Callable[[], Awaitable[None]]) -> None:

@@ -1,7 +1,7 @@
 """Writes outcomes, many in a statement, until PostgreSQL has them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 from uuid import UUID
@@ -52,18 +52,6 @@ class Recorder:
         await self._batcher.drain()
 
     async def _flush(self, batch: list[Record]) -> Sequence[None]:
-        while True:
-            try:
-                await self._write(batch)
-            except DatabaseUnavailableError as error:
-                self._outage.begin(error)
-                await asyncio.sleep(_RETRY_PAUSE_SECONDS)
-            else:
-                self._outage.end()
-                return [None] * len(batch)
-
-    async def _write(self, batch: list[Record]) -> None:
-        """Safe to repeat: what an earlier try has written still counts as ours."""
         done: list[Claim] = []
         failed: list[tuple[Claim, Fail]] = []
         released: list[tuple[Claim, Released]] = []
@@ -78,11 +66,24 @@ class Recorder:
                 case _:
                     assert_never(outcome)
         if done:
-            await self._complete(done)
+            await self._persist(lambda: self._complete(done))
         if failed:
-            await self._fail(failed)
+            await self._persist(lambda: self._fail(failed))
         if released:
-            await self._release(released)
+            await self._persist(lambda: self._release(released))
+        return [None] * len(batch)
+
+    async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write until PostgreSQL answers. Safe to repeat: what an earlier try has written still counts as ours."""
+        while True:
+            try:
+                await write()
+            except DatabaseUnavailableError as error:
+                self._outage.begin(error)
+                await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+            else:
+                self._outage.end()
+                return
 
     async def _complete(self, claims: list[Claim]) -> None:
         completed = await complete(self._database, claims)

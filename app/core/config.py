@@ -4,11 +4,15 @@ The README's table of settings is checked against this file by a test.
 """
 
 from typing import Annotated, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.errors import SettingsError
+
+# What a consumer may need after its drain: to stop handlers, to give back their tasks, to close connections.
+STOP_SECONDS = 8
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
@@ -37,7 +41,10 @@ class Settings(BaseSettings):
         default=10, description="A consumer silent for this long is dead, and its tasks run elsewhere."
     )
     max_lost: int = Field(
-        default=3, ge=1, le=100, description="A task whose consumer died this often is `failed` (`consumer_lost`)."
+        default=3,
+        ge=1,
+        le=100,
+        description="A task whose consumer died this often is `failed`; below 3, so are its neighbours.",
     )
     drain_seconds: float = Field(
         default=20, ge=0, le=86_400, description="After SIGTERM, how long a consumer lets running tasks finish."
@@ -57,13 +64,15 @@ class Settings(BaseSettings):
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
             raise ValueError("must look like postgresql://user:password@host:5432/name")
-        return f"postgresql+asyncpg://{rest}"
+        _require_port(url)
+        return f"postgresql+asyncpg://{rest}".replace("sslmode=", "ssl=")  # libpq's word, and asyncpg's
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: str) -> str:
         if not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must look like redis://host:6379/0")
+        _require_port(url)
         return url
 
     @model_validator(mode="after")
@@ -73,10 +82,10 @@ class Settings(BaseSettings):
                 f"LEASE_SECONDS ({self.lease_seconds:g}) must be at least 3 x BEAT_SECONDS ({self.beat_seconds:g}), "
                 "or one late beat costs a consumer its tasks"
             )
-        if self.stop_wait_seconds < self.drain_seconds + 5:
+        if self.stop_wait_seconds < self.drain_seconds + STOP_SECONDS:
             raise ValueError(
                 f"STOP_WAIT_SECONDS ({self.stop_wait_seconds}) must be at least DRAIN_SECONDS "
-                f"({self.drain_seconds:g}) + 5, or Supervisor kills a consumer that is still draining"
+                f"({self.drain_seconds:g}) + {STOP_SECONDS}, or Supervisor kills a consumer that is still stopping"
             )
         return self
 
@@ -90,6 +99,13 @@ def load(settings: type[SettingsT]) -> SettingsT:
         return settings()
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(dict(e)) for e in error.errors())) from None
+
+
+def _require_port(url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError("the port must be a number from 0 to 65535") from None
 
 
 def _sentence(error: dict[str, object]) -> str:

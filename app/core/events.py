@@ -106,6 +106,20 @@ class ConsumerStopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StopIncomplete(Event):
+    """A consumer ended without having given back everything; that is recovered when its lease ends."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineNotStarted(Event):
+    """The process for suspects could not be started; the next beat tries again."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseLapsed(Event):
     """No beat got through for nearly a lease: running handlers are stopped, since others may take their tasks."""
 

@@ -74,6 +74,8 @@ _LEVELS: dict[type[e.Event], int] = {
     e.ClaimLost: logging.WARNING,
     e.TasksRecovered: logging.WARNING,
     e.LeaseLapsed: logging.ERROR,
+    e.StopIncomplete: logging.ERROR,
+    e.QuarantineNotStarted: logging.ERROR,
     e.ServiceDown: logging.ERROR,
 }
 
@@ -108,6 +110,10 @@ def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912 - one case 
             yield "consumer draining", {"running": running}
         case e.ConsumerStopped():
             yield "consumer stopped", {}
+        case e.StopIncomplete(reason):
+            yield "not all was given back: it is recovered when the lease ends", {"error": reason}
+        case e.QuarantineNotStarted(reason):
+            yield "the quarantine consumer does not start; trying on", {"error": reason}
         case e.LeaseLapsed(running):
             yield "lease lapsed: no beat got through, handlers stopped", {"stopped": running}
         case e.LeaseRegained():

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -13,12 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.core.errors import DatabaseUnavailableError
 
 CONNECT_SECONDS = 2.0
+_CLOSE_SECONDS = 1.0
 
 # Every statement of the queue finds its rows by id or by a partial index. Statistics of a table that fills and drains
 # within minutes are always wrong, and one plan that scans it all stops the queue: so such plans are not on offer.
 SESSION = {
     "application_name": "taskmill",
     "synchronous_commit": "on",
+    "default_transaction_isolation": "read committed",  # the fences rest on its second look at a locked row
+    "lock_timeout": "0",
+    "client_connection_check_interval": "2s",  # a backend that waits for a lock for nobody goes away
     "jit": "off",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -35,6 +39,12 @@ _SERVER_TROUBLE = (
     asyncpg.ReadOnlySQLTransactionError,  # 25006: we still talk to the old primary after a failover
     asyncpg.InvalidAuthorizationSpecificationError,  # class 28
     asyncpg.InvalidCatalogNameError,  # 3D000: the database is not there (yet)
+    asyncpg.UndefinedTableError,  # 42P01: not migrated yet
+    asyncpg.UndefinedColumnError,  # 42703: the same
+    asyncpg.InsufficientPrivilegeError,  # 42501
+    # Nothing of the statement has taken effect, so it may be sent again:
+    asyncpg.TransactionRollbackError,  # class 40: deadlock, serialization
+    asyncpg.LockNotAvailableError,  # 55P03
 )
 _DOUBT = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, DBAPIError)
 
@@ -56,7 +66,8 @@ class Database:
             connect_args={
                 "timeout": CONNECT_SECONDS,
                 "command_timeout": statement_seconds,
-                "server_settings": SESSION,
+                # The server gives up as well: a statement that nobody waits for must not commit later.
+                "server_settings": SESSION | {"statement_timeout": f"{statement_seconds:g}s"},
             },
         )
 
@@ -77,12 +88,10 @@ class Database:
         Raises DatabaseUnavailableError, also for what its user meets while holding it.
         """
         try:
-            pooled = await self._engine.connect()
+            pooled, driver = await self._acquire()
         except (*_SERVER_TROUBLE, *_DOUBT, PoolTimeoutError, InterfaceError) as error:
             raise DatabaseUnavailableError(_reason(error)) from error
         keep = False
-        driver = (await pooled.get_raw_connection()).driver_connection
-        assert driver is not None
         try:
             yield driver
             keep = True
@@ -102,8 +111,20 @@ class Database:
                 await asyncio.shield(_drop(pooled))
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._engine.dispose()
+        """Close every connection; a server that is frozen is not waited for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._engine.dispose()
+
+    async def _acquire(self) -> tuple[AsyncConnection, Any]:
+        """A pooled connection, and asyncpg's under it. One that the server has closed meanwhile is passed over."""
+        while True:
+            pooled = await self._engine.connect()
+            driver = (await pooled.get_raw_connection()).driver_connection
+            assert driver is not None
+            if not driver.is_closed():
+                return pooled, driver
+            await _drop(pooled)
 
 
 async def _drop(pooled: AsyncConnection) -> None:

@@ -32,8 +32,9 @@ tasks = Table(
     CheckConstraint(
         "status <> 'processing' OR (claim_id IS NOT NULL AND consumer_id IS NOT NULL)", name="processing_is_claimed"
     ),
-    # Every index that names status costs each change of status a write, so there are two, over live rows only.
+    # Every index that names status costs each change of status a write, so there are few, over live rows only.
     Index("tasks_due", "run_at", postgresql_where=text("status = 'pending'")),
+    Index("tasks_suspect", "run_at", postgresql_where=text("status = 'pending' AND lost_count >= 2")),
     Index("tasks_processing", "consumer_id", postgresql_where=text("status = 'processing'")),
     # Room on each page for the next version of a row; ended rows are never touched again.
     postgresql_with={"fillfactor": 70},

@@ -1,13 +1,14 @@
 """Claim: pending → processing, under a claim id of its own (protocol, step 3)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from app.core.task import Claim
 from app.db.engine import Database
 
 # A task lost this often is suspected of killing its consumer, and runs where it has no neighbours.
-SUSPECT_AT = 2
+SUSPECT_AT = 2  # as in the index tasks_suspect
 
 # Shared end of the three: a consumer that was declared dead (no row of its own) claims nothing.
 # SKIP LOCKED never waits, so these can't deadlock whatever the order of their locks.
@@ -25,17 +26,20 @@ RETURNING tasks.id, tasks.claim_id, tasks.kind, tasks.content::text, tasks.attem
 _BY_ID = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM tasks
-    WHERE id = ANY($2::uuid[]) AND (status = 'pending') IS TRUE AND run_at <= now() AND lost_count < {SUSPECT_AT}
+    WHERE id = ANY($2::uuid[]) AND (status = 'pending') IS TRUE AND kind = ANY($3::text[])
+        AND run_at <= now() AND lost_count < {SUSPECT_AT}
     FOR UPDATE SKIP LOCKED
 )
 {_CLAIM}
 """
 
-# Index tasks_due. Finds what no id announced: Redis was away or lost its memory, or the task has only now come due.
+# Indexes tasks_due and tasks_suspect. Finds what no id announced: Redis was away or lost its memory, or the task has
+# only now come due.
 _DUE = """
 WITH due AS MATERIALIZED (
     SELECT id FROM tasks
-    WHERE status = 'pending' AND run_at <= now() AND lost_count {comparison} {suspect_at}
+    WHERE status = 'pending' AND kind = ANY($3::text[])
+        AND run_at <= now() AND lost_count {comparison} {suspect_at}
     ORDER BY run_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
@@ -46,16 +50,24 @@ _DUE_ORDINARY = _DUE.format(comparison="<", suspect_at=SUSPECT_AT, claim=_CLAIM)
 _DUE_SUSPECT = _DUE.format(comparison=">=", suspect_at=SUSPECT_AT, claim=_CLAIM)
 
 
-async def claim_ids(database: Database, consumer_id: UUID, ids: Sequence[UUID]) -> list[Claim]:
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who claims, and the kinds of task it knows: during a deployment, an older consumer leaves newer kinds alone."""
+
+    consumer_id: UUID
+    kinds: Sequence[str]
+
+
+async def claim_ids(database: Database, who: Claimant, ids: Sequence[UUID]) -> list[Claim]:
     """Claim those of `ids` that are pending and due. Raises DatabaseUnavailableError: then some may be claimed."""
-    return [Claim(*row) for row in await database.fetch(_BY_ID, consumer_id, ids)]
+    return [Claim(*row) for row in await database.fetch(_BY_ID, who.consumer_id, ids, who.kinds)]
 
 
-async def claim_due(database: Database, consumer_id: UUID, limit: int) -> list[Claim]:
+async def claim_due(database: Database, who: Claimant, limit: int) -> list[Claim]:
     """Claim up to `limit` of the tasks that have been due longest. Raises as claim_ids."""
-    return [Claim(*row) for row in await database.fetch(_DUE_ORDINARY, consumer_id, limit)]
+    return [Claim(*row) for row in await database.fetch(_DUE_ORDINARY, who.consumer_id, limit, who.kinds)]
 
 
-async def claim_suspects(database: Database, consumer_id: UUID, limit: int) -> list[Claim]:
+async def claim_suspects(database: Database, who: Claimant, limit: int) -> list[Claim]:
     """Claim suspects only: the work of a quarantine consumer. Raises as claim_ids."""
-    return [Claim(*row) for row in await database.fetch(_DUE_SUSPECT, consumer_id, limit)]
+    return [Claim(*row) for row in await database.fetch(_DUE_SUSPECT, who.consumer_id, limit, who.kinds)]

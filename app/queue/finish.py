@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from uuid import UUID
 
 from app.core.task import Claim, TaskStatus
@@ -35,7 +34,8 @@ RETURNING tasks.id
 
 _FAIL = f"""
 {_HELD_FAILURES}
-UPDATE tasks SET status = 'failed', error = held.error::jsonb, updated_at = clock_timestamp()
+UPDATE tasks SET status = 'failed', error = held.error::jsonb || jsonb_build_object('at', clock_timestamp()),
+    updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
 RETURNING tasks.id
 """
@@ -67,9 +67,8 @@ async def complete(database: Database, claims: Sequence[Claim]) -> set[UUID]:
 async def fail(database: Database, claims: Sequence[Claim], errors: Sequence[tuple[str, str]]) -> set[UUID]:
     """Mark as failed, each with its (code, message); the ids of those that are."""
     ids, claim_ids = _columns(claims)
-    at = datetime.now(UTC).isoformat()
     records = [
-        json.dumps({"code": code, "message": _storable(message), "attempt": claim.attempt, "at": at})
+        json.dumps({"code": _storable(code), "message": _storable(message), "attempt": claim.attempt})
         for claim, (code, message) in zip(claims, errors, strict=True)
     ]
     done = {row[0] for row in await database.fetch(_FAIL, ids, claim_ids, records)}

@@ -18,5 +18,5 @@ async def read_tasks(database: Database, ids: Sequence[UUID]) -> dict[UUID, Task
 
 
 async def ping_database(database: Database) -> None:
-    """Raises DatabaseUnavailableError with the reason where PostgreSQL does not answer."""
-    await database.fetch("SELECT 1")
+    """Raises DatabaseUnavailableError with the reason where PostgreSQL does not answer, or is not migrated."""
+    await database.fetch("SELECT FROM tasks LIMIT 0")

@@ -11,7 +11,10 @@ from app.queue.claim import SUSPECT_AT
 _RECOVER_SECONDS = 60.0  # one statement, however many tasks the dead held
 _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
 
-_REGISTER = "INSERT INTO consumers (id, host, pid, beat_at) VALUES ($1, $2, $3, clock_timestamp())"
+_REGISTER = """
+INSERT INTO consumers (id, host, pid, beat_at) VALUES ($1, $2, $3, clock_timestamp())
+ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp()
+"""
 _UNREGISTER = "DELETE FROM consumers WHERE id = $1"
 BEAT = "UPDATE consumers SET beat_at = clock_timestamp() WHERE id = $1 RETURNING 1"
 
@@ -57,7 +60,7 @@ SET lost_count = lost_count + 1, updated_at = clock_timestamp(),
     consumer_id = CASE WHEN lost_count + 1 >= $2 THEN consumer_id END,
     error = CASE WHEN lost_count + 1 >= $2 THEN jsonb_build_object(
         'code', 'consumer_lost', 'attempt', attempt, 'at', clock_timestamp(),
-        'message', 'The consumer that ran this task died, ' || (lost_count + 1) || ' times in a row.') END
+        'message', 'The consumer that ran this task died, ' || (lost_count + 1) || ' times.') END
 FROM lost WHERE tasks.id = lost.id
 RETURNING tasks.id, status
 """
@@ -80,7 +83,7 @@ class Recovered:
 
 
 async def register(database: Database, consumer_id: UUID, host: str, pid: int) -> None:
-    """Begin a lease. Must be committed before the first claim."""
+    """Begin a lease. Must be committed before the first claim; may be repeated."""
     await database.fetch(_REGISTER, consumer_id, host, pid)
 
 
@@ -109,5 +112,6 @@ async def recover(database: Database, lease_seconds: float, max_lost: int) -> Re
             return Recovered((), ())
         await connection.execute(_BURY, timedelta(seconds=lease_seconds))
         orphaned = [row[0] for row in await connection.fetch(_ORPHANED)]
+        await connection.execute(f"SET LOCAL statement_timeout = '{_RECOVER_SECONDS:g}s'")
         rows = await connection.fetch(_RECOVER, orphaned, max_lost, timeout=_RECOVER_SECONDS) if orphaned else []
     return Recovered([r[0] for r in rows if r[1] == "pending"], [r[0] for r in rows if r[1] == "failed"])

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
 from typing import Any, cast
 from uuid import UUID
 
@@ -63,9 +63,9 @@ class Wakeup:
             else:
                 call = self._client.lmpop(1, LIST, direction="LEFT", count=limit)
             answer = await cast("Awaitable[Any]", call)
-        except _TROUBLE as error:
+            return _ids(answer[1]) if answer else []
+        except (*_TROUBLE, LookupError, TypeError) as error:
             raise WakeupUnavailableError(str(error)) from error
-        return [UUID(bytes.decode(raw)) for raw in answer[1]] if answer else []
 
     async def canceled(self, on_listening: Callable[[], None] | None = None) -> AsyncIterator[UUID]:
         """Ids of canceled tasks as they are announced. Raises WakeupUnavailableError when the subscription breaks."""
@@ -73,16 +73,20 @@ class Wakeup:
         try:
             async with aclosing(client), client.pubsub() as subscription:
                 await subscription.subscribe(CHANNEL)
+                is_pinged = False
                 while True:
                     message = await subscription.get_message(timeout=_LISTEN_SECONDS)
+                    if message is None and is_pinged:
+                        raise WakeupUnavailableError("no answer to a ping")
+                    is_pinged = message is None
                     if message is None:
-                        await subscription.ping()  # a dead peer is noticed by the missing answer
+                        await subscription.ping()  # silence is usual; whether somebody is there, the answer tells
                     elif message["type"] == "subscribe" and on_listening:
                         on_listening()
                     elif message["type"] == "message":
-                        for raw in message["data"].split(b","):
-                            yield UUID(raw.decode())
-        except _TROUBLE as error:
+                        for task_id in _ids(message["data"].split(b",")):
+                            yield task_id
+        except (*_TROUBLE, LookupError, TypeError) as error:
             raise WakeupUnavailableError(str(error)) from error
 
     async def ping(self) -> None:
@@ -127,6 +131,15 @@ class Wakeup:
 
 def _texts(groups: list[Sequence[UUID]]) -> list[str]:
     return [str(task_id) for group in groups for task_id in group]
+
+
+def _ids(raw: Iterable[bytes]) -> list[UUID]:
+    """The ids among what was read. Anybody may have written there; what is no id is a hint of nothing."""
+    ids = []
+    for text in raw:
+        with suppress(ValueError):
+            ids.append(UUID(text.decode()))
+    return ids
 
 
 async def stay_subscribed(wakeup: Wakeup, emit: Emit, on_canceled: Callable[[UUID], None]) -> None:

@@ -5,11 +5,13 @@ import signal
 import time
 from pathlib import Path
 
+from app.core.config import STOP_SECONDS
 from tests.support.processes import ROOT, Service, service
 from tests.support.types import Connection
 from tests.support.waiting import until
 
 LONG = {"simulate_seconds": 60}
+POISON = f"{ROOT}:{Path(__file__).parent / 'poison'}"
 QUICK = {"beat_seconds": 0.3, "lease_seconds": 1.2, "poll_seconds": 0.3}
 
 
@@ -106,8 +108,8 @@ async def test_told_twice_it_stops_now(database_url: str, redis_url: str, sql: C
 async def test_a_poison_task_ends_and_its_neighbours_live(database_url: str, redis_url: str, sql: Connection) -> None:
     """It kills its consumer each time: twice among others, then alone in quarantine; then it is failed."""
     async with service(database_url, redis_url, **QUICK, consumer_concurrency=20) as taskmill:
-        taskmill.env["PYTHONPATH"] = f"{ROOT}:{Path(__file__).parent / 'poison'}"
-        poison = await _insert_poison(sql)
+        taskmill.env["PYTHONPATH"] = POISON
+        poison = await _insert_kind(sql, "poison")
         innocents = await _create_many(taskmill, 60, {"simulate_seconds": 0.05})
         supervising = asyncio.create_task(_keep_a_consumer_alive(taskmill))
         try:
@@ -136,13 +138,24 @@ async def test_quarantine_ends_with_the_consumer_that_started_it(
         await until(lambda: sql.fetchval("SELECT count(*) = 1 FROM consumers"))  # of the killed one
 
 
-async def _insert_poison(sql: Connection) -> str:
+async def test_a_handler_that_will_not_stop_does_not_hold_its_consumer(
+    database_url: str, redis_url: str, sql: Connection
+) -> None:
+    """It swallows its cancellation: the process ends all the same, in time, and the task is pending again."""
+    async with service(database_url, redis_url, drain_seconds=0.2) as taskmill:
+        taskmill.env["PYTHONPATH"] = POISON
+        await _insert_kind(sql, "stubborn")
+        consumer = await taskmill.start_consumer()
+        await _all_are(sql, "processing", 1)
+        consumer.signal(signal.SIGTERM)
+        assert await consumer.exit_code(0.2 + STOP_SECONDS) == 0
+        await _all_are(sql, "pending", 1)
+
+
+async def _insert_kind(sql: Connection, kind: str) -> str:
     """The API of this test does not know the kind; its consumers do."""
-    return str(
-        await sql.fetchval(
-            "INSERT INTO tasks (id, kind, content) VALUES (gen_random_uuid(), 'poison', 'null') RETURNING id"
-        )
-    )
+    statement = "INSERT INTO tasks (id, kind, content) VALUES (gen_random_uuid(), $1, 'null') RETURNING id"
+    return str(await sql.fetchval(statement, kind))
 
 
 async def _keep_a_consumer_alive(taskmill: Service) -> None:

@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 from app.core.task import NewTask
 from app.db.engine import Database
 from app.queue.cancel import Canceler
+from app.queue.claim import Claimant
 from app.queue.recover import register
 from app.queue.wakeup import Wakeup
 from tests.support.waiting import EventLog
@@ -19,6 +20,11 @@ Insert = Callable[..., Awaitable[list[UUID]]]
 def new_task(content: str = '"x"') -> NewTask:
     """A task to create."""
     return NewTask(uuid7(), "simulate", content)
+
+
+def claimant(consumer_id: UUID, *kinds: str) -> Claimant:
+    """A consumer that knows these kinds."""
+    return Claimant(consumer_id, kinds or ["simulate"])
 
 
 @pytest.fixture

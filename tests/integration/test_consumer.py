@@ -25,7 +25,7 @@ from app.core.events import (
 from app.db.engine import Database
 from app.handlers import load_options
 from app.queue.cancel import Canceler
-from app.queue.wakeup import CHANNEL, Wakeup
+from app.queue.wakeup import CHANNEL, LIST, Wakeup
 from tests.conftest import quick_settings
 from tests.integration.conftest import Insert
 from tests.support.proxy import Proxy
@@ -176,3 +176,35 @@ async def test_a_flushed_redis_loses_nothing(
         await insert(500, SHORT)
         await until(count(500, "completed"))
         assert time.monotonic() - start < 25 * settings.poll_seconds / 2
+
+
+async def test_a_crash_ends_no_task(settings: Settings, events: EventLog, insert: Insert, count: Count) -> None:
+    """One part of the consumer dies: it ends by that error, and what it ran is left for others to recover."""
+    consumer = Consumer(settings, load_options(), events)
+    running = asyncio.create_task(consumer.run(StopRequest()))
+    await insert(3, LONG)
+    await until(count(3, "processing"))
+    consumer._crash(RuntimeError("boom"))
+    with pytest.raises(RuntimeError, match="boom"):
+        await running
+    async with asyncio.timeout(5):
+        await consumer._executor.wait_until_idle()
+    await consumer._recorder.drain()
+    assert await count(3, "processing")()
+
+
+async def test_garbage_in_redis_is_passed_over(
+    settings: Settings, events: EventLog, insert: Insert, count: Count, redis: Redis
+) -> None:
+    """Anybody may write to the list and to the channel: what is no id wakes nobody and kills nobody."""
+    async with consuming(settings, events):
+        await redis.rpush(LIST, "garbage", b"\xff\xfe", "")
+        await redis.publish(CHANNEL, "garbage,,")
+        ids = await insert(1, SHORT)
+        await redis.rpush(LIST, "more garbage", str(ids[0]))
+        await until(count(1, "completed"))
+    async with consuming(settings, events):
+        await redis.delete(LIST)
+        await redis.set(LIST, "not even a list")
+        await insert(1, SHORT)
+        await until(count(2, "completed"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from app.handler_api.payload import Payload
 from app.queue.cancel import Canceler
 from app.queue.claim import claim_ids
 from app.queue.wakeup import Wakeup
-from tests.integration.conftest import Insert
+from tests.integration.conftest import Insert, claimant
 from tests.support.types import Connection
 from tests.support.waiting import EventLog
 
@@ -46,7 +47,7 @@ async def execute(database: Database, wakeup: Wakeup, events: EventLog, insert: 
 
         handlers = {"simulate": (Handler(Count, Options, handler), Options())}
         executor = Executor(5, handlers, Recorder(database, wakeup, events), events, crash)
-        (claim,) = await claim_ids(database, consumer_id, await insert(1, content))
+        (claim,) = await claim_ids(database, claimant(consumer_id), await insert(1, content))
         executor.start(claim)
         assert executor.free == 4
         yield executor
@@ -86,9 +87,42 @@ async def test_done(execute: Execute, events: EventLog, sql: Connection) -> None
     assert await sql.fetchval("SELECT status FROM tasks") == "completed"
 
 
+class UnspeakableError(Exception):
+    """Its text can't be had."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise RuntimeError
+
+
+async def _forgets(_: Count, __: object) -> None:
+    pass
+
+
+async def _answers_true(_: Count, __: object) -> bool:
+    return True
+
+
+async def _exits(_: Count, __: object) -> Done:
+    sys.exit(3)
+
+
+async def _raises_unspeakably(_: Count, __: object) -> Done:
+    raise UnspeakableError
+
+
+async def _fails_strangely(_: Count, __: object) -> Fail:
+    return Fail(ValueError("an object"), "a\0b")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("handler", "content", "code", "message"),
     [
+        (_forgets, '{"count": 1}', "bad_outcome", "returned NoneType"),
+        (_answers_true, '{"count": 1}', "bad_outcome", "returned bool"),
+        (_exits, '{"count": 1}', "handler_error", "SystemExit: 3"),
+        (_raises_unspeakably, '{"count": 1}', "handler_error", "UnspeakableError: (it can't be put into words)"),
+        (_fails_strangely, '{"count": 1}', "a\ufffdb", "an object"),
         (_gives_up, '{"count": 1}', "no_file", "the file is not there"),
         (_raises, '{"count": 1}', "handler_error", "ValueError: boom"),
         (_cancels_itself, '{"count": 1}', "handler_error", "cancelled by something of its own"),
@@ -113,7 +147,7 @@ async def test_failures(
     assert status == "failed"
     assert json.loads(error)["code"] == code
     assert message in json.loads(error)["message"]
-    assert len(events.of(HandlerRaised)) == (handler is _raises)
+    assert len(events.of(HandlerRaised)) == (handler in {_raises, _raises_unspeakably, _exits})
 
 
 async def test_a_canceled_handler_records_nothing(

@@ -11,13 +11,13 @@ from app.db.engine import Database
 from app.queue.cancel import Canceler
 from app.queue.claim import claim_ids
 from app.queue.finish import complete, fail, release
-from tests.integration.conftest import Insert
+from tests.integration.conftest import Insert, claimant
 from tests.support.types import Connection
 from tests.support.waiting import until
 
 
 async def _claimed(database: Database, insert: Insert, consumer_id: UUID, count: int = 1) -> list[Claim]:
-    return await claim_ids(database, consumer_id, await insert(count))
+    return await claim_ids(database, claimant(consumer_id), await insert(count))
 
 
 async def _statuses(sql: Connection) -> set[str]:
@@ -44,7 +44,7 @@ async def test_an_old_claim_writes_nothing(
     """A zombie: its task was recovered and claimed again, so its claim id is no longer the row's."""
     (claim,) = await _claimed(database, insert, consumer_id)
     await release(database, [(claim.id, claim.claim_id)])
-    (current,) = await claim_ids(database, consumer_id, [claim.id])
+    (current,) = await claim_ids(database, claimant(consumer_id), [claim.id])
     assert current.claim_id != claim.claim_id
     match verb:
         case "complete":
@@ -116,7 +116,7 @@ async def test_release_burns_no_attempt(database: Database, insert: Insert, cons
     (claim,) = await _claimed(database, insert, consumer_id)
     assert await release(database, [(claim.id, claim.claim_id)]) == {claim.id}
     assert await sql.fetchval("SELECT consumer_id IS NULL AND claim_id IS NULL FROM tasks")
-    (again,) = await claim_ids(database, consumer_id, [claim.id])
+    (again,) = await claim_ids(database, claimant(consumer_id), [claim.id])
     assert again.attempt == 1
 
 

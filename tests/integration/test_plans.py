@@ -9,9 +9,9 @@ from app.queue import cancel, claim, finish, read, recover
 
 PLANS = {
     "read": (read._SELECT, 1, {"tasks_pkey"}),
-    "claim by id": (claim._BY_ID, 2, {"tasks_pkey", "consumers_pkey"}),
-    "claim due": (claim._DUE_ORDINARY, 2, {"tasks_due", "tasks_pkey", "consumers_pkey"}),
-    "claim suspects": (claim._DUE_SUSPECT, 2, {"tasks_due", "tasks_pkey", "consumers_pkey"}),
+    "claim by id": (claim._BY_ID, 3, {"tasks_pkey", "consumers_pkey"}),
+    "claim due": (claim._DUE_ORDINARY, 3, {"tasks_due", "tasks_pkey", "consumers_pkey"}),
+    "claim suspects": (claim._DUE_SUSPECT, 3, {"tasks_suspect", "tasks_pkey", "consumers_pkey"}),
     "complete": (finish._COMPLETE, 2, {"tasks_pkey"}),
     "fail": (finish._FAIL, 3, {"tasks_pkey"}),
     "release": (finish._RELEASE, 2, {"tasks_pkey"}),

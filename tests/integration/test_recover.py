@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from app.db.engine import Database
 from app.queue.claim import claim_due, claim_ids
 from app.queue.recover import held_rows, look, recover, register
-from tests.integration.conftest import Insert
+from tests.integration.conftest import Insert, claimant
 from tests.support.types import Connection
 from tests.support.waiting import until
 
@@ -26,8 +26,8 @@ async def test_tasks_of_a_silent_consumer_are_pending_again(
     await register(database, living, "test", 2)
     lost = await insert(2)
     kept = await insert(1)
-    await claim_ids(database, consumer_id, lost)
-    await claim_ids(database, living, kept)
+    await claim_ids(database, claimant(consumer_id), lost)
+    await claim_ids(database, claimant(living), kept)
     assert not (await look(database, LEASE)).has_dead
     assert (await recover(database, LEASE, 3)).pending == []
     await _die(sql, consumer_id)
@@ -35,7 +35,7 @@ async def test_tasks_of_a_silent_consumer_are_pending_again(
     assert sorted((await recover(database, LEASE, 3)).pending) == sorted(lost)
     assert not (await look(database, LEASE)).has_dead
     assert set(await held_rows(database, living)) == set(kept)
-    again = await claim_due(database, living, 10)
+    again = await claim_due(database, claimant(living), 10)
     assert {(c.id, c.attempt) for c in again} == {(task_id, 2) for task_id in lost}
 
 
@@ -44,7 +44,7 @@ async def test_processing_rows_without_a_consumer_are_found(
 ) -> None:
     """Its row is gone already, as after a stop that could not write everything."""
     ids = await insert(3)
-    await claim_ids(database, consumer_id, ids)
+    await claim_ids(database, claimant(consumer_id), ids)
     await sql.execute("DELETE FROM consumers")
     assert (await look(database, LEASE)).has_dead
     assert sorted((await recover(database, LEASE, 3)).pending) == sorted(ids)
@@ -66,7 +66,7 @@ async def test_a_task_lost_too_often_is_failed(database: Database, insert: Inser
 
 async def test_one_sweep_at_a_time(database: Database, insert: Insert, consumer_id: UUID, sql: Connection) -> None:
     """Ten sweeps at once take each task back once; one that finds the lock taken returns at once."""
-    await claim_ids(database, consumer_id, await insert(50))
+    await claim_ids(database, claimant(consumer_id), await insert(50))
     await _die(sql, consumer_id)
     sweeps = await asyncio.gather(*(recover(database, LEASE, 3) for _ in range(4)))
     assert sorted(len(sweep.pending) for sweep in sweeps) == [0, 0, 0, 50]
@@ -78,7 +78,7 @@ async def test_a_beat_that_comes_in_time_saves_its_tasks(
 ) -> None:
     """The beat holds the consumer's row while the sweep waits to bury it: the sweep looks again, and lets it live."""
     ids = await insert(2)
-    await claim_ids(database, consumer_id, ids)
+    await claim_ids(database, claimant(consumer_id), ids)
     await _die(sql, consumer_id)
     async with sql.transaction():
         await sql.execute("UPDATE consumers SET beat_at = clock_timestamp() WHERE id = $1", consumer_id)

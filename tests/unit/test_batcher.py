@@ -103,14 +103,25 @@ async def test_a_flush_that_raises_raises_for_all_of_its_batch(flush: Flush, bat
     assert await batcher.submit(3) == 6
 
 
-async def test_what_waits_behind_a_flush_that_raises_is_flushed(flush: Flush, batcher: Batcher[int, int]) -> None:
-    """A failure ends a batch, not the batcher."""
+async def test_what_waits_behind_a_flush_that_raises_waits_no_longer(flush: Flush, batcher: Batcher[int, int]) -> None:
+    """It gets the same error at once; the batcher goes on."""
     flush.fails_with = ValueError("down")
     futures = [batcher.submit(n) for n in range(4)]
     await flush.began.wait()
     flush.may_end.set()
     assert await asyncio.gather(*futures, return_exceptions=True) == [flush.fails_with] * 4
-    assert flush.batches == [[0, 1, 2], [3]]
+    assert flush.batches == [[0, 1, 2]]
+    flush.fails_with = None
+    await batcher.submit(5)
+    assert flush.batches == [[0, 1, 2], [5]]
+
+
+async def test_batches_are_cut_by_weight(flush: Flush) -> None:
+    """As many as fit; one that is too heavy for any batch goes alone."""
+    batcher = Batcher(flush, 10, weigh=lambda item: item)
+    flush.may_end.set()
+    await asyncio.gather(*(batcher.submit(weight) for weight in (4, 6, 5, 30, 1)))
+    assert flush.batches == [[4, 6], [5], [30], [1]]
 
 
 async def test_a_waiter_that_goes_takes_nothing_with_it(flush: Flush, batcher: Batcher[int, int]) -> None:

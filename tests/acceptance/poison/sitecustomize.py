@@ -1,5 +1,7 @@
 """Python imports this at start where its folder is on the path: adds a kind that kills whoever runs it."""
 
+import asyncio
+import contextlib
 import os
 from typing import Any
 
@@ -25,5 +27,15 @@ async def _die(_: Poison, __: TaskContext[Options]) -> Done:
     os._exit(9)
 
 
-handlers.HANDLERS = (*handlers.HANDLERS, Handler(Poison, Options, _die))
-handlers.BY_KIND["poison"] = handlers.HANDLERS[-1]
+class Stubborn(Poison, kind="stubborn"):
+    """Takes anything."""
+
+
+async def _hold_out(_: Stubborn, __: TaskContext[Options]) -> Done:
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+handlers.HANDLERS = (*handlers.HANDLERS, Handler(Poison, Options, _die), Handler(Stubborn, Options, _hold_out))
+handlers.BY_KIND |= {handler.kind: handler for handler in handlers.HANDLERS}

@@ -35,6 +35,9 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": 70},
     )
     op.create_index("tasks_due", "tasks", ["run_at"], postgresql_where=sa.text("status = 'pending'"))
+    op.create_index(
+        "tasks_suspect", "tasks", ["run_at"], postgresql_where=sa.text("status = 'pending' AND lost_count >= 2")
+    )
     op.create_index("tasks_processing", "tasks", ["consumer_id"], postgresql_where=sa.text("status = 'processing'"))
     op.create_table(
         "consumers",

@@ -1,0 +1,62 @@
+"""Connections: which errors are an outage, and which connections are used again."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from app.core.errors import DatabaseUnavailableError
+from app.db.engine import Database
+from app.queue.read import ping_database
+from app.queue.recover import held_rows, register
+from tests.support.types import Connection
+from tests.support.waiting import until
+
+
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001", "55P03", "53300", "53100", "57P01", "57P03", "58030", "25006"])
+async def test_what_may_be_tried_again_is_an_outage(database: Database, sqlstate: str) -> None:
+    """Nothing of the statement took effect, or nobody knows."""
+    with pytest.raises(DatabaseUnavailableError):
+        await database.fetch(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$")
+
+
+async def test_a_mistake_of_ours_is_none(database: Database) -> None:
+    """It passes as it is, and the connection stays good."""
+    with pytest.raises(asyncpg.DataError):
+        await database.fetch("SELECT 1 / 0")
+    assert await database.fetch("SELECT 1")
+
+
+async def test_connections_that_the_server_closed_are_not_used(database: Database, sql: Connection) -> None:
+    """A failover or an administrator ended them while they were idle: the next statement gets a new one."""
+    await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.1)") for _ in range(5)))
+    others = "FROM pg_stat_activity WHERE application_name = 'taskmill' AND datname = current_database()"
+    assert len(await sql.fetch(f"SELECT pg_terminate_backend(pid) {others}")) == 5
+    await until(lambda: sql.fetchval(f"SELECT count(*) = 0 {others}"))
+    await asyncio.sleep(0)
+    assert await database.fetch("SELECT 1")
+
+
+async def test_the_server_gives_up_when_we_do(settings: object, database: Database, sql: Connection) -> None:
+    """A statement that waits for a lock ends with its time, so that it can't commit when nobody expects it."""
+    assert settings
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE tasks")
+        with pytest.raises(DatabaseUnavailableError):
+            await database.fetch("UPDATE tasks SET attempt = 1")
+        await until(lambda: sql.fetchval("SELECT count(*) = 0 FROM pg_locks WHERE NOT granted"))
+
+
+async def test_without_its_tables_the_database_is_not_ready(database: Database, sql: Connection) -> None:
+    """Before the migration."""
+    await sql.execute("DROP TABLE tasks")
+    with pytest.raises(DatabaseUnavailableError):
+        await ping_database(database)
+
+
+async def test_registering_may_be_repeated(database: Database) -> None:
+    """Its first answer may have been lost."""
+    consumer_id = (await database.fetch("SELECT gen_random_uuid()"))[0][0]
+    for _ in range(2):
+        await register(database, consumer_id, "test", 1)
+    assert await held_rows(database, consumer_id) == {}
