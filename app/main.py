@@ -18,7 +18,7 @@ from app.core.config import Settings, load
 from app.core.errors import SettingsError
 from app.core.logging import log_event, set_up_logging
 from app.db.engine import Database
-from app.handlers import BY_KIND, load_options
+from app.handlers import load_options
 from app.queue.wakeup import Wakeup
 
 # A request may wait behind a statement that fails before its own does: together that stays under 5 seconds.
@@ -65,10 +65,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _load_or_exit() -> Settings:
     try:
-        load_options()
         settings = load(Settings)
+        load_options(settings.default_kind)
     except SettingsError as error:
         sys.exit(f"taskmill: {error}")
-    if settings.default_kind not in BY_KIND:
-        sys.exit(f"taskmill: DEFAULT_KIND: there is no such kind of task; there are: {', '.join(BY_KIND)}")
     return settings

@@ -1,5 +1,6 @@
 """Reads a request's body: within the limit, and strictly JSON (RFC 8259, and the numbers of RFC 7493)."""
 
+import asyncio
 import re
 from http import HTTPStatus
 from itertools import islice
@@ -7,11 +8,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from app.api.errors import MOST_ERRORS, ProblemError
 from app.api.storable import DEEPEST, unstorable
 from app.utils.json_pointer import json_pointer
+
+BODY_SECONDS = 30.0  # for a client that sends slowly; one that only holds the connection is let go
 
 # What may be wrong in a value but parses. Only a body in which one of these occurs is walked.
 _SUSPICIOUS = re.compile(rb"\\u0000|NaN|Infinity|[0-9]{16}|[0-9][eE]")
@@ -22,23 +25,42 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises ProblemError 413 as soon as it is too long, and 415 where it is not said to be JSON."""
+    """The whole body.
+
+    Raises ProblemError 413 as soon as it is too long, 415 where it is not said to be JSON, and 408 where it does not
+    come.
+    """
     length = _check_headers(scope)
     if length > limit:
         raise _too_long(limit)
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")  # nearly always, all of it comes at once
+        if len(body) > limit:
+            raise _too_long(limit)
+        return body
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read_on(message, receive, limit)
+    except TimeoutError:
+        detail = f"The body did not come within {BODY_SECONDS:g} s."
+        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, detail, headers={"Connection": "close"}) from None
+
+
+async def _read_on(message: Message, receive: Receive, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
             raise _too_long(limit)
-        if not message.get("more_body", False):
-            return b"".join([*chunks, chunk]) if chunks else chunk
         chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        message = await receive()
 
 
 def parse(model: type[ModelT], body: bytes) -> ModelT:

@@ -53,18 +53,18 @@ class BytesRoute(APIRoute):
         self.app = answer
 
 
-def problems(descriptions: Mapping[HTTPStatus, str]) -> dict[int | str, dict[str, Any]]:
-    """The documentation of error answers: when each is given."""
-    return {int(status): _problem(status, description) for status, description in descriptions.items()}
+def problems(path: str, descriptions: Mapping[HTTPStatus, str]) -> dict[int | str, dict[str, Any]]:
+    """The documentation of error answers to a request for `path`: when each is given."""
+    return {int(status): _problem(path, status, description) for status, description in descriptions.items()}
 
 
-def _problem(status: HTTPStatus, description: str) -> dict[str, Any]:
+def _problem(path: str, status: HTTPStatus, description: str) -> dict[str, Any]:
     example: dict[str, Any] = {
         "type": "about:blank",
         "title": status.phrase,
         "status": int(status),
         "detail": description,
-        "instance": "/task",
+        "instance": path,
     }
     documentation = {
         "description": description,

@@ -18,7 +18,7 @@ _REFERENCE = {"$ref": "#/components/schemas/JsonValue"}
 _TEXT = {"type": "string", "pattern": "^[^\\u0000]*$"}
 JSON_VALUE: dict[str, Any] = {
     "title": "JsonValue",
-    "description": f"Any JSON value, at most {DEEPEST - 1} levels deep, without NUL in strings and names. "
+    "description": f"Any JSON value, at most {DEEPEST} levels deep, without NUL in strings and names. "
     "Integers beyond ±(2^53 - 1) that are written out are refused, since JSON readers disagree on them: send strings.",
     "anyOf": [
         {"type": "null"},

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Any
 
-DEEPEST = 64
+DEEPEST = 64  # levels within a field of the body
 LARGEST_INTEGER = 2**53 - 1  # RFC 7493: beyond it, JSON readers disagree on the number
 
 Path = tuple[str | int, ...]
@@ -28,7 +28,7 @@ def unstorable(document: Any) -> Iterator[tuple[Path, str]]:
             detail = f"is an integer beyond ±{LARGEST_INTEGER}: JSON readers disagree on it; send it as a string"
             yield _path(place), detail
         elif isinstance(value, dict | list):
-            depth = 1 if place is None else place[2] + 1
+            depth = 0 if place is None else place[2] + 1  # of the body itself: none
             if depth > DEEPEST:
                 yield _path(place)[:3], f"is nested more than {DEEPEST} deep"
                 return

@@ -34,6 +34,7 @@ from app.utils.batcher import Batcher
 _LARGEST_BATCH = 500
 _HEAVIEST_BATCH = 8 * 2**20  # characters of content in one INSERT; each row costs about _ROW of them besides
 _ROW = 256
+_EXAMPLE_PATH = f"/task/{TASK_EXAMPLE['id']}"
 _NOT_FOUND = "There is no task with this id."
 _NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
 
@@ -67,13 +68,14 @@ class TaskApi:
                 openapi_extra={"requestBody": accepts(NewTaskBody, NEW_TASK_EXAMPLES)},
                 responses={HTTPStatus.CREATED: example(TASK_EXAMPLE)}
                 | problems(
+                    "/task",
                     {
                         HTTPStatus.BAD_REQUEST: "The body is not JSON.",
                         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
                         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
                         HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
                         HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
-                    }
+                    },
                 ),
             ),
             BytesRoute(
@@ -88,7 +90,9 @@ class TaskApi:
                 response_description="The task as it stands.",
                 openapi_extra={"parameters": [task_id_parameter()]},
                 responses={HTTPStatus.OK: example(TASK_EXAMPLE)}
-                | problems({HTTPStatus.NOT_FOUND: _NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE}),
+                | problems(
+                    _EXAMPLE_PATH, {HTTPStatus.NOT_FOUND: _NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE}
+                ),
             ),
             BytesRoute(
                 "/task/{task_id}/cancel",
@@ -103,11 +107,12 @@ class TaskApi:
                 openapi_extra={"parameters": [task_id_parameter()]},
                 responses={HTTPStatus.OK: example(CANCELED_TASK_EXAMPLE)}
                 | problems(
+                    f"{_EXAMPLE_PATH}/cancel",
                     {
                         HTTPStatus.BAD_REQUEST: "The task is already completed or failed.",
                         HTTPStatus.NOT_FOUND: _NOT_FOUND,
                         HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
-                    }
+                    },
                 ),
             ),
         ]

@@ -26,7 +26,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         settings = load(Settings)
-        options = load_options()
+        options = load_options(settings.default_kind)
     except SettingsError as error:
         sys.stderr.write(f"taskmill: {error}\n")
         return 2
@@ -45,8 +45,8 @@ async def _run(settings: Settings, options: dict[str, Options], *, quarantine: b
     try:
         await Consumer(settings, options, log_event, quarantine=quarantine).run(stop)
         code = 0
-    except ConsumerDeclaredDeadError as error:
-        sys.stderr.write(f"taskmill: consumer ends: {error}\n")
+    except ConsumerDeclaredDeadError:
+        pass  # said as an event
     except BaseException:
         logging.getLogger("taskmill").exception("consumer ends by an error")
     # At once. Ending the loop would cancel handlers that are still there, wait for those that don't listen, and let

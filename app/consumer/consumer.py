@@ -18,6 +18,7 @@ from app.core.events import (
     ConsumerStopped,
     Emit,
     LeaseLapsed,
+    LeaseLost,
     LeaseRegained,
     Outage,
     StopIncomplete,
@@ -194,5 +195,6 @@ class Consumer:
         self._lease.held.set()
 
     def _on_dead(self) -> None:
+        self._emit(LeaseLost())
         self._lease.held.clear()
         self._crash(ConsumerDeclaredDeadError())

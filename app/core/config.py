@@ -17,12 +17,26 @@ STOP_SECONDS = 8
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
-class Settings(BaseSettings):
-    """Read from the environment, where names are in capitals; unknown variables are ignored."""
+class DatabaseSettings(BaseSettings):
+    """All that a migration needs."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     database_url: str = Field(description="PostgreSQL, as `postgresql://user:password@host:port/name`.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, url: str) -> str:
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
+            raise ValueError("must look like postgresql://user:password@host:5432/name")
+        _require_port(url)
+        return f"postgresql+asyncpg://{rest}".replace("sslmode=", "ssl=")  # libpq's word, and asyncpg's
+
+
+class Settings(DatabaseSettings):
+    """Read from the environment, where names are in capitals; unknown variables are ignored."""
+
     redis_url: str = Field(description="Redis or Valkey (7.0 or newer), as `redis://host:port/number`.")
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: int = Field(default=8000, ge=1, le=65_535, description="Port the API listens on.")
@@ -52,20 +66,13 @@ class Settings(BaseSettings):
     stop_wait_seconds: int = Field(
         default=30, ge=1, le=90_000, description="How long Supervisor waits after SIGTERM before SIGKILL."
     )
-    database_pool_size: int = Field(default=5, ge=2, le=1_000, description="PostgreSQL connections per process.")
+    database_pool_size: int = Field(
+        default=5, ge=2, le=1_000, description="PostgreSQL connections per process, besides one for a consumer's lease."
+    )
     log_format: Literal["json", "text"] = Field(default="json", description="`json` or `text`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="`debug` also logs each step of each task."
     )
-
-    @field_validator("database_url")
-    @classmethod
-    def _is_postgresql(cls, url: str) -> str:
-        scheme, separator, rest = url.partition("://")
-        if not separator or scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
-            raise ValueError("must look like postgresql://user:password@host:5432/name")
-        _require_port(url)
-        return f"postgresql+asyncpg://{rest}".replace("sslmode=", "ssl=")  # libpq's word, and asyncpg's
 
     @field_validator("redis_url")
     @classmethod

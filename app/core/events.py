@@ -132,6 +132,11 @@ class LeaseRegained(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseLost(Event):
+    """This consumer was declared dead: its tasks are others', and it ends."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceDown(Event):
     """PostgreSQL or Redis does not answer. Said once an outage, by each user of it."""
 

@@ -74,6 +74,7 @@ _LEVELS: dict[type[e.Event], int] = {
     e.ClaimLost: logging.WARNING,
     e.TasksRecovered: logging.WARNING,
     e.LeaseLapsed: logging.ERROR,
+    e.LeaseLost: logging.ERROR,
     e.StopIncomplete: logging.ERROR,
     e.QuarantineNotStarted: logging.ERROR,
     e.ServiceDown: logging.ERROR,
@@ -116,6 +117,8 @@ def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912 - one case 
             yield "the quarantine consumer does not start; trying on", {"error": reason}
         case e.LeaseLapsed(running):
             yield "lease lapsed: no beat got through, handlers stopped", {"stopped": running}
+        case e.LeaseLost():
+            yield "lease lost: this consumer was declared dead, and ends", {}
         case e.LeaseRegained():
             yield "lease regained", {}
         case e.ServiceDown(service, doing, reason):

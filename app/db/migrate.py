@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.exc import DBAPIError
 
-from app.core.config import Settings, load
+from app.core.config import DatabaseSettings, load
 from app.core.errors import SettingsError
 
 WAIT_SECONDS = 60.0
@@ -27,12 +27,18 @@ def alembic_config(database_url: str) -> Config:
 def migrate(database_url: str, wait_seconds: float = WAIT_SECONDS) -> None:
     """Upgrade to the newest schema, waiting for PostgreSQL to come up. Raises what it met last."""
     give_up = time.monotonic() + wait_seconds
+    has_said = False
     while True:
         try:
             command.upgrade(alembic_config(database_url), "head")
         except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
             if time.monotonic() > give_up:
                 raise
+            if not has_said:
+                sys.stderr.write(
+                    f"taskmill: waiting up to {wait_seconds:g} s for PostgreSQL (DATABASE_URL) to answer\n"
+                )
+                has_said = True
             time.sleep(0.3)
         else:
             return
@@ -41,7 +47,7 @@ def migrate(database_url: str, wait_seconds: float = WAIT_SECONDS) -> None:
 def main() -> int:
     """Migrate; 0 when the schema is up to date, 1 with one line on stderr when not."""
     try:
-        migrate(load(Settings).database_url)
+        migrate(load(DatabaseSettings).database_url)
     except SettingsError as error:
         sys.stderr.write(f"taskmill: {error}\n")
         return 2

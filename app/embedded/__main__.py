@@ -14,6 +14,7 @@ from app.embedded.console import complain
 from app.embedded.errors import StoppedError
 from app.embedded.folders import Folders
 from app.embedded.launch import Embedded, launch
+from app.handlers import load_options
 
 
 def main() -> int:
@@ -25,7 +26,9 @@ def main() -> int:
         _read_env_file(arguments.env_file)
         folders = Folders(Path(os.environ.get("DATA_DIR") or "data").absolute())
         embedded = _choose(folders)
-        launch(load(Settings), folders, embedded)
+        settings = load(Settings)
+        load_options(settings.default_kind)
+        launch(settings, folders, embedded)
     except StoppedError:
         return 0
     except TaskmillError as error:

@@ -45,7 +45,7 @@ SHORT = '{"simulate_seconds": 0}'
 async def consuming(settings: Settings, events: EventLog) -> AsyncIterator[None]:
     """A consumer that claims."""
     stop = StopRequest()
-    consumer = asyncio.create_task(Consumer(settings, load_options(), events).run(stop))
+    consumer = asyncio.create_task(Consumer(settings, load_options("simulate"), events).run(stop))
     started = asyncio.create_task(events.seen(ConsumerStarted))
     await asyncio.wait([consumer, started], return_when=asyncio.FIRST_COMPLETED)
     try:
@@ -180,7 +180,7 @@ async def test_a_flushed_redis_loses_nothing(
 
 async def test_a_crash_ends_no_task(settings: Settings, events: EventLog, insert: Insert, count: Count) -> None:
     """One part of the consumer dies: it ends by that error, and what it ran is left for others to recover."""
-    consumer = Consumer(settings, load_options(), events)
+    consumer = Consumer(settings, load_options("simulate"), events)
     running = asyncio.create_task(consumer.run(StopRequest()))
     await insert(3, LONG)
     await until(count(3, "processing"))

@@ -1,5 +1,6 @@
 """Any body at all: read as it was sent, or refused with a ProblemError, and nothing else."""
 
+import asyncio
 import gc
 import json
 import time
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
+from app.api import body
 from app.api.body import parse, read_body
 from app.api.errors import MOST_ERRORS, ProblemError
 from app.api.schemas import NewTaskBody, to_json
@@ -31,6 +33,19 @@ ANY_JSON: st.SearchStrategy[Any] = st.recursive(
     lambda children: st.lists(children, max_size=5) | st.dictionaries(ANY_TEXT, children, max_size=5),
     max_leaves=20,
 )
+
+
+async def test_a_body_that_does_not_come_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may be slow; one that only holds the connection is let go."""
+    monkeypatch.setattr(body, "BODY_SECONDS", 0.05)
+    messages: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await asyncio.Future()
+
+    with pytest.raises(ProblemError) as refused:
+        await read_body({"headers": [(b"content-type", b"application/json")]}, receive, 1_000)
+    assert refused.value.status == 408
 
 
 @given(ANY_JSON, st.booleans())
@@ -82,9 +97,9 @@ def test_depth_does_not_multiply_the_cost_of_width() -> None:
 def test_a_flaw_is_found_in_the_deepest_place() -> None:
     """With its whole path; one level more is refused as a whole."""
     deep: Any = float("nan")
-    for _ in range(DEEPEST - 1):
+    for _ in range(DEEPEST):
         deep = [deep]
-    assert [path for path, _ in unstorable({"content": deep})] == [("content", *[0] * (DEEPEST - 1))]
+    assert [path for path, _ in unstorable({"content": deep})] == [("content", *[0] * DEEPEST)]
     assert [path for path, _ in unstorable({"content": [deep]})] == [("content", 0, 0)]
 
 

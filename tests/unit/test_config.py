@@ -149,7 +149,7 @@ def test_options_of_a_kind_are_checked_alike(environment: pytest.MonkeyPatch, va
     """When a process starts, not when a task runs."""
     environment.setenv("SIMULATE_SECONDS", value)
     with pytest.raises(SettingsError) as caught:
-        load_options()
+        load_options("simulate")
     assert str(caught.value).startswith("SIMULATE_SECONDS: ")
     assert "\n" not in str(caught.value)
 
