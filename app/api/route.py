@@ -1,7 +1,7 @@
 """Routes for the hot calls: FastAPI routes and documents them, the endpoint reads and answers bytes itself.
 
-FastAPI's own way from a request to an endpoint (dependencies, models, response classes) takes longer than all the rest
-of a create. What it is worth is measured in docs/performance.md.
+By FastAPI's own way from a request to an endpoint (dependencies, models, response classes) one process answers 1.4
+times fewer creates: docs/performance.md.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""This process's lease, beaten from a thread so that a busy event loop does not look dead (protocol, step 5)."""
+"""This process's lease, beaten from a thread so that a busy event loop does not look dead (docs/protocol.md)."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What some consumer has to do for all of them: recovery, and quarantine for suspects (protocol, step 10)."""
+"""What some consumer has to do for all of them: recovery, and quarantine for suspects (docs/protocol.md)."""
 
 import asyncio
 import random

@@ -52,7 +52,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to run a task once. Only `claim_id` lets its holder write the task (invariant I4)."""
+    """The right to run a task once. Only `claim_id` lets its holder write the task (docs/protocol.md, I4)."""
 
     id: UUID
     claim_id: UUID

@@ -1,4 +1,4 @@
-"""Cancel: pending or processing → canceled (protocol, step 8)."""
+"""Cancel: pending or processing → canceled (docs/protocol.md)."""
 
 from collections.abc import Sequence
 from uuid import UUID

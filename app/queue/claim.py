@@ -1,4 +1,4 @@
-"""Claim: pending → processing, under a claim id of its own (protocol, step 3)."""
+"""Claim: pending → processing, under a claim id of its own (docs/protocol.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Create: from an accepted request to a committed row (protocol, step 1)."""
+"""Create: from an accepted request to a committed row (docs/protocol.md)."""
 
 import asyncio
 import time

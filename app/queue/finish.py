@@ -1,4 +1,4 @@
-"""Finish: processing → completed, failed, or back to pending, by the holder of the claim alone (protocol, step 6)."""
+"""Finish: processing → completed, failed, or back to pending, by the holder of the claim alone (docs/protocol.md)."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Leases of consumers, and recovery of the tasks of the dead (protocol, steps 5 and 10)."""
+"""Leases of consumers, and recovery of the tasks of the dead (docs/protocol.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
