@@ -20,9 +20,9 @@ from app.core.events import (
     LeaseLapsed,
     LeaseLost,
     LeaseRegained,
-    Outage,
     StopIncomplete,
 )
+from app.core.outage import Outage
 from app.db.engine import Database
 from app.handler_api.context import Options
 from app.handlers import BY_KIND

@@ -10,7 +10,8 @@ from uuid import UUID
 from app.consumer.executor import Executor
 from app.consumer.heartbeat import Lease
 from app.core.errors import DatabaseUnavailableError, WakeupUnavailableError
-from app.core.events import Emit, Outage, TasksClaimed
+from app.core.events import Emit, TasksClaimed
+from app.core.outage import Outage
 from app.core.task import Claim
 from app.db.engine import Database
 from app.queue.claim import Claimant, claim_due, claim_ids, claim_suspects

@@ -7,7 +7,8 @@ from typing import assert_never
 from uuid import UUID
 
 from app.core.errors import DatabaseUnavailableError
-from app.core.events import ClaimLost, Emit, Outage, TaskFailed, TasksCompleted, TasksReleased
+from app.core.events import ClaimLost, Emit, TaskFailed, TasksCompleted, TasksReleased
+from app.core.outage import Outage
 from app.core.task import Claim
 from app.db.engine import Database
 from app.handler_api.outcome import Done, Fail, Outcome

@@ -1,7 +1,7 @@
 """What happens, as types. The flow emits them; core/logging.py turns them into lines."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 
@@ -154,25 +154,3 @@ class ServiceUp(Event):
 
 
 Emit = Callable[[Event], None]
-
-
-@dataclass(slots=True)
-class Outage:
-    """Says once that a service went away, and once that it came back."""
-
-    emit: Emit
-    service: str
-    doing: str
-    is_on: bool = field(default=False, init=False)
-
-    def begin(self, error: BaseException) -> None:
-        """The service failed."""
-        if not self.is_on:
-            self.is_on = True
-            self.emit(ServiceDown(self.service, self.doing, str(error)))
-
-    def end(self) -> None:
-        """The service worked."""
-        if self.is_on:
-            self.is_on = False
-            self.emit(ServiceUp(self.service, self.doing))

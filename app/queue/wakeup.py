@@ -13,7 +13,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app.core.errors import WakeupUnavailableError
-from app.core.events import Emit, Outage
+from app.core.events import Emit
+from app.core.outage import Outage
 from app.utils.batcher import Batcher
 
 LIST = "taskmill:pending"
