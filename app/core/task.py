@@ -20,14 +20,6 @@ class TaskStatus(StrEnum):
     FAILED = "failed"
     CANCELED = "canceled"
 
-    @property
-    def is_terminal(self) -> bool:
-        """Whether nothing leaves this state by itself."""
-        return self in _TERMINAL
-
-
-_TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELED})
-
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
