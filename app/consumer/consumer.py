@@ -185,8 +185,8 @@ class Consumer:
         if run is not None:
             self._executor.stop(run, StopReason.CANCELED)
 
-    def _on_lapsed(self) -> None:
-        self._emit(LeaseLapsed(self._executor.active))
+    def _on_lapsed(self, error: str) -> None:
+        self._emit(LeaseLapsed(self._executor.active, error))
         self._lease.held.clear()
         self._executor.stop_all(StopReason.RELEASED)
 

@@ -42,7 +42,7 @@ class Heartbeat(threading.Thread):
         self,
         settings: Settings,
         consumer_id: UUID,
-        on_lapsed: Callable[[], None],
+        on_lapsed: Callable[[str], None],
         on_regained: Callable[[], None],
         on_dead: Callable[[], None],
     ) -> None:
@@ -57,6 +57,7 @@ class Heartbeat(threading.Thread):
         self._stopping = threading.Event()
         self._last_good = time.monotonic()
         self._has_lapsed = False
+        self._trouble = "this process was frozen"
 
     def run(self) -> None:
         """Beat until stopped. Whatever ends this thread otherwise ends the process."""
@@ -96,7 +97,8 @@ class Heartbeat(threading.Thread):
         try:
             async with asyncio.timeout(self._patience):
                 return bool(await database.fetch(BEAT, self._consumer_id))
-        except Exception:  # noqa: BLE001 - whatever it was, it was no beat, and the lease says how long that may go on
+        except Exception as error:  # noqa: BLE001 - whatever it was, it was no beat; the lease says how long that may go on
+            self._trouble = f"{type(error).__name__}: {error}"
             return None
 
     def _notice_lapse(self) -> None:
@@ -104,7 +106,10 @@ class Heartbeat(threading.Thread):
         lapsed = time.monotonic() - self._last_good > patience
         if lapsed != self._has_lapsed:
             self._has_lapsed = lapsed
-            self._tell(self._on_lapsed if lapsed else self._on_regained)
+            if lapsed:
+                self._tell(lambda: self._on_lapsed(self._trouble))
+            else:
+                self._tell(self._on_regained)
 
     def _tell(self, callback: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop has ended, and the process is ending with it

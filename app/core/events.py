@@ -124,6 +124,7 @@ class LeaseLapsed(Event):
     """No beat got through for nearly a lease: running handlers are stopped, since others may take their tasks."""
 
     running: int
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,8 +115,8 @@ def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912 - one case 
             yield "not all was given back: it is recovered when the lease ends", {"error": reason}
         case e.QuarantineNotStarted(reason):
             yield "the quarantine consumer does not start; trying on", {"error": reason}
-        case e.LeaseLapsed(running):
-            yield "lease lapsed: no beat got through, handlers stopped", {"stopped": running}
+        case e.LeaseLapsed(running, reason):
+            yield "lease lapsed: no beat got through, handlers stopped", {"stopped": running, "error": reason}
         case e.LeaseLost():
             yield "lease lost: this consumer was declared dead, and ends", {}
         case e.LeaseRegained():

@@ -1,6 +1,6 @@
 """Connections: which errors are an outage, and which connections are used again."""
 
-import asyncio
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
@@ -29,11 +29,15 @@ async def test_a_mistake_of_ours_is_none(database: Database) -> None:
 
 async def test_connections_that_the_server_closed_are_not_used(database: Database, sql: Connection) -> None:
     """A failover or an administrator ended them while they were idle: the next statement gets a new one."""
-    await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.1)") for _ in range(5)))
+    async with AsyncExitStack() as stack:
+        pooled = [await stack.enter_async_context(database.connection()) for _ in range(5)]
     others = "FROM pg_stat_activity WHERE application_name = 'taskmill' AND datname = current_database()"
     assert len(await sql.fetch(f"SELECT pg_terminate_backend(pid) {others}")) == 5
-    await until(lambda: sql.fetchval(f"SELECT count(*) = 0 {others}"))
-    await asyncio.sleep(0)
+
+    async def all_are_closed() -> bool:
+        return all(connection.is_closed() for connection in pooled)
+
+    await until(all_are_closed)
     assert await database.fetch("SELECT 1")
 
 

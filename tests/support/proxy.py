@@ -5,6 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+# PostgreSQL's message Execute, of the unnamed portal and all of its rows: one a statement.
+EXECUTE = b"E\0\0\0\x09\0\0\0\0\0"
+
 _CHUNK = 65_536
 
 
