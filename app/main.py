@@ -18,7 +18,8 @@ from app.core.config import Settings, load
 from app.core.errors import SettingsError
 from app.core.logging import log_event, set_up_logging
 from app.db.engine import Database
-from app.handlers import load_options
+from app.handlers import Catalog
+from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
 
 # A request may wait behind a statement that fails before its own does: together that stays under 5 seconds.
@@ -28,12 +29,12 @@ STOP_SECONDS = 3.0
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application, with what it needs. Settings come from the environment where none are given."""
-    if settings is None:
-        settings = _load_or_exit()
+    settings, catalog = _load_or_exit(settings)
     set_up_logging(settings)
     database = Database(settings.database_url, settings.database_pool_size, STATEMENT_SECONDS)
     wakeup = Wakeup(settings.redis_url, log_event)
-    tasks = TaskApi(settings, database, wakeup, log_event)
+    follow_up = FollowUp(database, wakeup, log_event)
+    tasks = TaskApi(settings, catalog, database, wakeup, follow_up, log_event)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         with suppress(TimeoutError):  # of frozen servers: Supervisor waits no longer
             async with asyncio.timeout(STOP_SECONDS):
                 await tasks.drain()
+                await follow_up.drain()
                 await wakeup.close()
         await database.close()
 
@@ -57,16 +59,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))
-    add_documentation(app)
+    add_documentation(app, catalog.kinds)
     add_error_handlers(app)
     app.add_middleware(HeadAsGet)
     return app
 
 
-def _load_or_exit() -> Settings:
+def _load_or_exit(settings: Settings | None) -> tuple[Settings, Catalog]:
     try:
-        settings = load(Settings)
-        load_options(settings.default_kind)
+        settings = settings or load(Settings)
+        return settings, Catalog.load(settings)
     except SettingsError as error:
         sys.exit(f"taskmill: {error}")
-    return settings

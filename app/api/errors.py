@@ -11,7 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.api.lingering import LingeringResponse
-from app.core.errors import DatabaseUnavailableError, InvalidPayloadError, RejectedRowError, UnknownKindError
+from app.core.errors import (
+    DatabaseUnavailableError,
+    InvalidPayloadError,
+    NotRetryableError,
+    RejectedRowError,
+    UnknownKindError,
+)
 from app.utils.json_pointer import json_pointer
 
 MEDIA_TYPE = "application/problem+json"
@@ -81,6 +87,11 @@ def from_invalid_payload(error: InvalidPayloadError) -> ProblemError:
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "The content does not fit the kind of task.", problems)
 
 
+def from_not_retryable(error: NotRetryableError) -> ProblemError:
+    """A retry of what has not failed."""
+    return ProblemError(HTTPStatus.CONFLICT, str(error))
+
+
 def from_rejected_row(error: RejectedRowError) -> ProblemError:
     """Content that no check of ours caught and PostgreSQL refused."""
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/content", str(error))])
@@ -98,6 +109,7 @@ def add_error_handlers(app: FastAPI) -> None:
     _add(app, DatabaseUnavailableError, from_database_unavailable)
     _add(app, UnknownKindError, from_unknown_kind)
     _add(app, InvalidPayloadError, from_invalid_payload)
+    _add(app, NotRetryableError, from_not_retryable)
     _add(app, RejectedRowError, from_rejected_row)
     _add(app, Exception, from_anything_else)
 

@@ -1,5 +1,6 @@
 """The description at /openapi.json, and /docs, which reads it and works offline."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ def reference(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{_name(model)}"}
 
 
-def add_documentation(app: FastAPI) -> None:
-    """Serve /openapi.json and /docs."""
-    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+def add_documentation(app: FastAPI, kinds: Sequence[str]) -> None:
+    """Serve /openapi.json and /docs. `kinds`: of task, that there are."""
+    app.openapi = lambda: _describe(app, kinds)  # type: ignore[method-assign]
     app.mount("/docs/swagger-ui", StaticFiles(directory=_SWAGGER_UI), name="swagger-ui")
 
     @app.get("/docs", include_in_schema=False)
@@ -43,7 +44,7 @@ def add_documentation(app: FastAPI) -> None:
         )
 
 
-def _describe(app: FastAPI) -> dict[str, Any]:
+def _describe(app: FastAPI, kinds: Sequence[str]) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(
             title="Taskmill", version=app.version, description=_DESCRIPTION, routes=app.routes, tags=app.openapi_tags
@@ -57,6 +58,8 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         schema["components"]["schemas"]["JsonValue"] = JSON_VALUE
         content = schema["components"]["schemas"][_name(NewTaskBody)]["properties"]["content"]
         content["$ref"] = "#/components/schemas/JsonValue"
+        kind = schema["components"]["schemas"][_name(NewTaskBody)]["properties"]["kind"]
+        kind["anyOf"] = [{"type": "string", "enum": list(kinds)}, {"type": "null"}]
         _put_back_examples(schema, app)
         app.openapi_schema = schema
     return app.openapi_schema

@@ -1,14 +1,19 @@
 """The shapes of requests and answers."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, WithJsonSchema, model_validator
 from pydantic_core import to_json as _to_json
 
 from app.api.storable import DEEPEST
-from app.core.task import Task, TaskStatus
-from app.handlers import BY_KIND
+from app.core.task import ErrorCode, NewTask, Priority, Task, TaskStatus
+from app.handlers import Catalog
+
+LONGEST_DELAY_SECONDS = 315_360_000  # ten years
+
+PriorityName = Literal["high", "normal", "low"]
 
 # Any JSON value: said in full, since an empty schema reads as an omission.
 AnyJson = Annotated[Any, WithJsonSchema({"type": ["string", "object", "array", "number", "boolean", "null"]})]
@@ -31,7 +36,60 @@ JSON_VALUE: dict[str, Any] = {
 }
 
 
-class NewTaskBody(BaseModel):
+class TaskOptions(BaseModel):
+    """What may be said of a task besides what it is about."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    priority: Annotated[PriorityName, Field(description="Of the tasks that are due, higher ones start first.")] = (
+        "normal"
+    )
+    run_at: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="Not before this time (RFC 3339, with an offset). A time that has passed means at once.",
+            examples=["2026-12-24T18:00:00Z"],
+        ),
+        Strict(False),  # JSON has no times: a string it is
+    ] = None
+    delay_seconds: Annotated[
+        float | None,
+        Field(ge=0, le=LONGEST_DELAY_SECONDS, allow_inf_nan=False, description="Not before this long from now."),
+    ] = None
+    max_attempts: Annotated[
+        int | None, Field(ge=1, le=1_000, description="How often it may be tried; the kind's where it is left out.")
+    ] = None
+    timeout_seconds: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=LONGEST_DELAY_SECONDS,
+            allow_inf_nan=False,
+            description="How long an attempt may take; the kind's where it is left out.",
+        ),
+    ] = None
+    concurrency_key: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=255,
+            pattern=r"^[^\x00-\x1f\x7f]*$",
+            description="Of the tasks with one key, `concurrency_limit` run at once, over all consumers.",
+            examples=["customer-17"],
+        ),
+    ] = None
+    concurrency_limit: Annotated[int, Field(ge=1, le=10_000, description="See `concurrency_key`.")] = 1
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.run_at is not None and self.delay_seconds is not None:
+            raise ValueError("run_at and delay_seconds say the same: send one of them")
+        if "concurrency_limit" in self.model_fields_set and self.concurrency_key is None:
+            raise ValueError("concurrency_limit means nothing without concurrency_key")
+        return self
+
+
+class NewTaskBody(TaskOptions):
     """A task to create."""
 
     model_config = ConfigDict(strict=True, extra="forbid", title="NewTask")
@@ -40,14 +98,60 @@ class NewTaskBody(BaseModel):
     kind: Annotated[
         str | None,
         Field(description="Which handler does it; DEFAULT_KIND where it is left out.", examples=["simulate"]),
-        WithJsonSchema({"anyOf": [{"type": "string", "enum": list(BY_KIND)}, {"type": "null"}]}),
     ] = None
+
+    def to_task(self, task_id: UUID, kind: str, content: str, traceparent: str | None) -> NewTask:
+        """The task that is asked for."""
+        if not self.model_fields_set - {"content", "kind"}:
+            return NewTask(task_id, kind, content, traceparent=traceparent)
+        return NewTask(
+            task_id,
+            kind,
+            content,
+            priority=Priority[self.priority.upper()],
+            run_at=self.run_at,
+            delay=None if self.delay_seconds is None else timedelta(seconds=self.delay_seconds),
+            max_attempts=self.max_attempts,
+            timeout_seconds=self.timeout_seconds,
+            concurrency_key=self.concurrency_key,
+            concurrency_limit=self.concurrency_limit,
+            traceparent=traceparent,
+        )
 
 
 NEW_TASK_EXAMPLES: dict[str, dict[str, Any]] = {
     "shortest": {"content": "hello"},
     "with its kind": {"kind": "simulate", "content": {"order": 17}},
+    "later, and not for ever": {
+        "content": "hello",
+        "delay_seconds": 60,
+        "priority": "high",
+        "max_attempts": 3,
+        "timeout_seconds": 30,
+    },
+    "one at a time": {"content": "hello", "concurrency_key": "customer-17"},
 }
+
+
+class ProgressView(BaseModel):
+    """How far a task is."""
+
+    model_config = ConfigDict(title="Progress")
+
+    done: float
+    total: float | None
+    message: str | None
+
+
+class ErrorView(BaseModel):
+    """Why an attempt failed."""
+
+    model_config = ConfigDict(title="TaskError")
+
+    code: ErrorCode
+    message: str
+    attempt: int
+    at: datetime
 
 
 class TaskView(BaseModel):
@@ -59,12 +163,27 @@ class TaskView(BaseModel):
     kind: Annotated[str, Field(examples=["simulate"])]
     content: Annotated[AnyJson, Field(description="As it was posted.", examples=["hello"])]
     status: Annotated[TaskStatus, Field(examples=["pending"])]
+    priority: Annotated[PriorityName, Field(examples=["normal"])]
+    attempt: Annotated[int, Field(description="Counts the runs, from 1; 0 before the first.", examples=[0])]
+    max_attempts: Annotated[int | None, Field(description="Null where this API does not know the kind.", examples=[5])]
+    timeout_seconds: Annotated[float | None, Field(description="Of each attempt; null: no limit.", examples=[None])]
+    concurrency_key: Annotated[str | None, Field(examples=[None])]
+    group_id: Annotated[str | None, Field(description="The group it belongs to.", examples=[None])]
+    progress: Annotated[ProgressView | None, Field(description="As its handler said it last.", examples=[None])]
+    result: Annotated[AnyJson, Field(description="What its handler returned.", examples=[None])]
+    error: Annotated[ErrorView | None, Field(description="Why it is `failed`.", examples=[None])]
+    history: Annotated[
+        list[ErrorView], Field(description="The errors of earlier attempts, oldest first; the last 20.", examples=[[]])
+    ]
+    run_at: Annotated[datetime, Field(description="When it is due.", examples=["2024-10-28T08:04:08.990161Z"])]
     created_at: Annotated[
         datetime, Field(description="UTC, with microseconds.", examples=["2024-10-28T08:04:08.990161Z"])
     ]
     updated_at: Annotated[
         datetime | None, Field(description="Null until the first change after creation.", examples=[None])
     ]
+    started_at: Annotated[datetime | None, Field(description="Of the last attempt.", examples=[None])]
+    finished_at: Annotated[datetime | None, Field(description="When it ended.", examples=[None])]
 
 
 TASK_EXAMPLE: dict[str, Any] = {
@@ -72,10 +191,27 @@ TASK_EXAMPLE: dict[str, Any] = {
     "kind": "simulate",
     "content": "hello",
     "status": "pending",
+    "priority": "normal",
+    "attempt": 0,
+    "max_attempts": 5,
+    "timeout_seconds": None,
+    "concurrency_key": None,
+    "group_id": None,
+    "progress": None,
+    "result": None,
+    "error": None,
+    "history": [],
+    "run_at": "2024-10-28T08:04:08.990161Z",
     "created_at": "2024-10-28T08:04:08.990161Z",
     "updated_at": None,
+    "started_at": None,
+    "finished_at": None,
 }
-CANCELED_TASK_EXAMPLE = TASK_EXAMPLE | {"status": "canceled", "updated_at": "2024-10-28T08:04:09.412083Z"}
+CANCELED_TASK_EXAMPLE = TASK_EXAMPLE | {
+    "status": "canceled",
+    "updated_at": "2024-10-28T08:04:09.412083Z",
+    "finished_at": "2024-10-28T08:04:09.412083Z",
+}
 
 
 class Health(BaseModel):
@@ -117,19 +253,46 @@ def to_json(value: Any) -> str:
     return _to_json(value).decode()
 
 
-def render(task: Task) -> bytes:
-    """The JSON of a TaskView. A test holds it to that.
+_PRIORITIES = {priority.value: priority.name.lower() for priority in Priority}
 
-    Written by hand so that the content goes in as the JSON text that it is: a megabyte of it is not parsed and written
+
+class TaskRenderer:
+    """Writes the JSON of a TaskView. A test holds it to that.
+
+    By hand, so that content and result go in as the JSON text that they are: a megabyte of it is not parsed and written
     anew for every read.
     """
-    updated_at = "null" if task.updated_at is None else f'"{_utc(task.updated_at)}"'
-    return (
-        f'{{"id":"{task.id}","kind":"{task.kind}","content":{task.content},"status":"{task.status}",'
-        f'"created_at":"{_utc(task.created_at)}","updated_at":{updated_at}}}'
-    ).encode()
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._handlers = catalog.handlers
+
+    def __call__(self, task: Task) -> bytes:
+        """The bytes of an answer."""
+        handler = self._handlers.get(task.kind)
+        max_attempts, timeout = task.max_attempts, task.timeout_seconds
+        if handler is not None:
+            max_attempts = handler.max_attempts if max_attempts is None else max_attempts
+            timeout = handler.timeout_seconds if timeout is None else timeout
+        key = "null" if task.concurrency_key is None else to_json(task.concurrency_key)
+        return (
+            f'{{"id":"{task.id}","kind":"{task.kind}","content":{task.content},"status":"{task.status}",'
+            f'"priority":"{_PRIORITIES[task.priority]}","attempt":{task.attempt},"max_attempts":{_number(max_attempts)},'
+            f'"timeout_seconds":{_number(timeout)},"concurrency_key":{key},"group_id":{_quoted(task.group_id)},'
+            f'"progress":{task.progress or "null"},"result":{task.result or "null"},"error":{task.error or "null"},'
+            f'"history":{task.history or "[]"},"run_at":{_time(task.run_at)},"created_at":{_time(task.created_at)},'
+            f'"updated_at":{_time(task.updated_at)},"started_at":{_time(task.started_at)},'
+            f'"finished_at":{_time(task.finished_at)}}}'
+        ).encode()
 
 
-def _utc(time: datetime) -> str:
+def _number(value: float | None) -> str:
+    return "null" if value is None else repr(value)
+
+
+def _quoted(value: UUID | None) -> str:
+    return "null" if value is None else f'"{value}"'
+
+
+def _time(time: datetime | None) -> str:
     """RFC 3339 with microseconds and Z; PostgreSQL's driver gives UTC."""
-    return time.isoformat(timespec="microseconds")[:26] + "Z"
+    return "null" if time is None else f'"{time.isoformat(timespec="microseconds")[:26]}Z"'

@@ -15,19 +15,21 @@ from app.api.schemas import (
     NEW_TASK_EXAMPLES,
     TASK_EXAMPLE,
     NewTaskBody,
+    TaskRenderer,
     TaskView,
-    render,
     to_json,
 )
+from app.api.traceparent import traceparent
 from app.core.config import Settings
-from app.core.errors import UnknownKindError
 from app.core.events import Emit
 from app.core.task import NewTask, Task, TaskStatus
 from app.db.engine import Database
-from app.handlers import BY_KIND
+from app.handlers import Catalog
 from app.queue.cancel import Canceler
 from app.queue.create import Creator
+from app.queue.follow_up import FollowUp
 from app.queue.read import read_tasks
+from app.queue.retry import Reopener
 from app.queue.wakeup import Wakeup
 from app.utils.batcher import Batcher
 
@@ -42,15 +44,24 @@ _NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
 class TaskApi:
     """Answers for tasks. What arrives while a statement is under way shares the next one."""
 
-    def __init__(self, settings: Settings, database: Database, wakeup: Wakeup, emit: Emit) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Catalog, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit
+    ) -> None:
         self._body_limit = settings.body_limit_bytes
         self._default_kind = settings.default_kind
+        self._catalog = catalog
+        self._render = TaskRenderer(catalog)
         self._database = database
+        self._reopener = Reopener(database, wakeup, follow_up, emit)
         self._creates: Batcher[NewTask, Task] = Batcher(
-            Creator(database, wakeup, emit).create, _HEAVIEST_BATCH, weigh=lambda task: len(task.content) + _ROW
+            Creator(database, wakeup, follow_up, emit).create,
+            _HEAVIEST_BATCH,
+            weigh=lambda task: len(task.content) + _ROW,
         )
         self._reads: Batcher[UUID, Task | None] = Batcher(self._read, _LARGEST_BATCH)
-        self._cancels: Batcher[UUID, Task | None] = Batcher(Canceler(database, wakeup, emit).cancel, _LARGEST_BATCH)
+        self._cancels: Batcher[UUID, Task | None] = Batcher(
+            Canceler(database, wakeup, follow_up, emit).cancel, _LARGEST_BATCH
+        )
 
     def routes(self) -> list[BytesRoute]:
         """The routes, documented."""
@@ -115,25 +126,44 @@ class TaskApi:
                     },
                 ),
             ),
+            BytesRoute(
+                "/task/{task_id}/retry",
+                self.retry,
+                method="PATCH",
+                status_code=HTTPStatus.OK,
+                operation_id="retryTask",
+                summary="Retry a failed task",
+                tags=["task"],
+                response_model=TaskView,
+                response_description="The task is pending again, with all its attempts.",
+                openapi_extra={"parameters": [task_id_parameter()]},
+                responses={HTTPStatus.OK: example(TASK_EXAMPLE)}
+                | problems(
+                    f"{_EXAMPLE_PATH}/retry",
+                    {
+                        HTTPStatus.NOT_FOUND: _NOT_FOUND,
+                        HTTPStatus.CONFLICT: "The task is not failed.",
+                        HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
+                    },
+                ),
+            ),
         ]
 
     async def create(self, scope: Scope, receive: Receive) -> bytes:
         """Keep a task and put it in the queue. It starts as soon as a consumer is free."""
         body = parse(NewTaskBody, await read_body(scope, receive, self._body_limit))
         kind = self._default_kind if body.kind is None else body.kind
-        handler = BY_KIND.get(kind)
-        if handler is None:
-            raise UnknownKindError(f"There is no such kind of task; there are: {', '.join(BY_KIND)}.")
         content = to_json(body.content)
-        handler.payload.parse(content)
-        return render(await self._creates.submit(NewTask(uuid7(), kind, content)))
+        self._catalog.check(kind, content)
+        task = body.to_task(uuid7(), kind, content, traceparent(scope))
+        return self._render(await self._creates.submit(task))
 
     async def get(self, scope: Scope, _: Receive) -> bytes:
         """A task by its id."""
         task = await self._reads.submit(_task_id(scope))
         if task is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
-        return render(task)
+        return self._render(task)
 
     async def cancel(self, scope: Scope, _: Receive) -> bytes:
         """Cancel a task that is pending or processing. Its handler is stopped; canceling again changes nothing."""
@@ -142,7 +172,14 @@ class TaskApi:
             raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
         if task.status != TaskStatus.CANCELED:
             raise ProblemError(HTTPStatus.BAD_REQUEST, f"The task is already {task.status}; it can't be canceled.")
-        return render(task)
+        return self._render(task)
+
+    async def retry(self, scope: Scope, _: Receive) -> bytes:
+        """Have a failed task run again. All its attempts are there again, and work behind checkpoints goes on."""
+        task = await self._reopener.reopen(_task_id(scope))
+        if task is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+        return self._render(task)
 
     async def drain(self) -> None:
         """Wait for the statements that are under way."""

@@ -15,8 +15,7 @@ from app.consumer.consumer import Consumer, StopRequest
 from app.core.config import Settings, load
 from app.core.errors import ConsumerDeclaredDeadError, SettingsError
 from app.core.logging import log_event, set_up_logging
-from app.handler_api.context import Options
-from app.handlers import load_options
+from app.handlers import Catalog
 
 
 def main() -> int:
@@ -26,24 +25,24 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         settings = load(Settings)
-        options = load_options(settings.default_kind)
+        catalog = Catalog.load(settings)
     except SettingsError as error:
         sys.stderr.write(f"taskmill: {error}\n")
         return 2
     set_up_logging(settings)
     gc.freeze()  # what is loaded stays; collections look only at what tasks make
     gc.set_threshold(50_000, 20, 20)
-    uvloop.run(_run(settings, options, quarantine=arguments.quarantine))
+    uvloop.run(_run(settings, catalog, quarantine=arguments.quarantine))
     raise AssertionError("unreachable: _run ends the process")
 
 
-async def _run(settings: Settings, options: dict[str, Options], *, quarantine: bool) -> NoReturn:
+async def _run(settings: Settings, catalog: Catalog, *, quarantine: bool) -> NoReturn:
     stop = StopRequest()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop)
     code = 1
     try:
-        await Consumer(settings, options, log_event, quarantine=quarantine).run(stop)
+        await Consumer(settings, catalog, log_event, quarantine=quarantine).run(stop)
         code = 0
     except ConsumerDeclaredDeadError:
         pass  # said as an event

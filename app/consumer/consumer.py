@@ -5,11 +5,14 @@ import os
 import socket
 from uuid import UUID, uuid4
 
+from app.consumer.children import ChildPool
 from app.consumer.executor import Executor, StopReason
 from app.consumer.fetch import Fetcher, QuarantineFetcher
 from app.consumer.heartbeat import Heartbeat, Lease
+from app.consumer.lane import make_lanes
 from app.consumer.maintenance import Reconciler, Sweeper, every_beat
 from app.consumer.recorder import Recorder
+from app.consumer.tools import Toolbox
 from app.core.config import Settings
 from app.core.errors import ConsumerDeclaredDeadError, DatabaseUnavailableError
 from app.core.events import (
@@ -24,9 +27,9 @@ from app.core.events import (
 )
 from app.core.outage import Outage
 from app.db.engine import Database
-from app.handler_api.context import Options
-from app.handlers import BY_KIND
+from app.handlers import Catalog
 from app.queue.finish import release
+from app.queue.follow_up import FollowUp
 from app.queue.recover import register, unregister
 from app.queue.wakeup import Wakeup, stay_subscribed
 
@@ -55,29 +58,44 @@ class Consumer:
     are none.
     """
 
-    def __init__(
-        self, settings: Settings, options: dict[str, Options], emit: Emit, *, quarantine: bool = False
-    ) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, emit: Emit, *, quarantine: bool = False) -> None:
         self._settings = settings
         self._emit = emit
         self._database = Database(settings.database_url, settings.database_pool_size, _STATEMENT_SECONDS)
         self._wakeup = Wakeup(settings.redis_url, emit)
+        self._follow_up = FollowUp(self._database, self._wakeup, emit)
         self._lease = Lease(uuid4())
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._recorder = Recorder(self._database, self._wakeup, emit)
-        self._concurrency = 1 if quarantine else settings.consumer_concurrency
-        handlers = {kind: (handler, options[kind]) for kind, handler in BY_KIND.items()}
-        self._executor = Executor(self._concurrency, handlers, self._recorder, emit, self._crash)
-        self._fetcher: Fetcher | QuarantineFetcher
+        self._recorder = Recorder(self._database, self._wakeup, self._follow_up, emit)
+        self._toolbox = Toolbox(settings, catalog, self._database, self._wakeup, emit)
+        self._children = ChildPool(settings, emit)
+        lanes = make_lanes(settings, catalog, quarantine=quarantine)
+        self._executor = Executor(
+            lanes,
+            catalog,
+            self._toolbox,
+            self._children,
+            self._recorder,
+            emit,
+            grace_seconds=settings.cancel_grace_seconds,
+            on_crash=self._crash,
+        )
         poll = settings.poll_seconds
+        self._fetchers: list[Fetcher] | list[QuarantineFetcher]
         if quarantine:
-            self._fetcher = QuarantineFetcher(self._database, self._executor, self._lease, poll_seconds=poll, emit=emit)
+            self._fetchers = [
+                QuarantineFetcher(self._database, self._executor, self._lease, poll_seconds=poll, emit=emit)
+            ]
         else:
-            self._fetcher = Fetcher(
-                self._database, self._wakeup, self._executor, self._lease, poll_seconds=poll, emit=emit
-            )
-        self._reconciler = Reconciler(self._database, self._wakeup, self._executor, self._lease, emit)
-        self._sweeper = None if quarantine else Sweeper(self._database, self._wakeup, settings, emit)
+            self._fetchers = [
+                Fetcher(lane, self._database, self._wakeup, self._executor, self._lease, poll_seconds=poll, emit=emit)
+                for lane in lanes
+            ]
+        self._reconciler = Reconciler(self._database, self._wakeup, self._follow_up, self._executor, self._lease, emit)
+        kinds = [kind for lane in lanes for kind in lane.kinds]
+        self._sweeper = (
+            None if quarantine else Sweeper(self._database, self._wakeup, self._follow_up, kinds, settings, emit)
+        )
 
     async def run(self, stop: StopRequest) -> None:
         """Run until `stop`, then drain.
@@ -92,14 +110,15 @@ class Consumer:
         )
         heartbeat.start()
         self._lease.held.set()
-        self._emit(ConsumerStarted(self._lease.consumer_id, self._concurrency))
+        concurrency = sum(lane.concurrency for lane in self._executor.lanes)
+        self._emit(ConsumerStarted(self._lease.consumer_id, concurrency))
         jobs = [self._reconciler.reconcile] + ([self._sweeper.sweep] if self._sweeper else [])
         helpers = [
             asyncio.create_task(self._watch_crash()),
             asyncio.create_task(stay_subscribed(self._wakeup, self._emit, self._on_canceled)),
             asyncio.create_task(every_beat(self._settings, self._lease, *jobs)),
         ]
-        fetching = asyncio.create_task(self._fetcher.run())
+        fetching = asyncio.create_task(self._fetch())
         main = asyncio.create_task(self._run_until_stopped(stop, fetching))
         done, _ = await asyncio.wait([main, *helpers], return_when=asyncio.FIRST_COMPLETED)
         for task in (fetching, main, *helpers):
@@ -112,6 +131,12 @@ class Consumer:
             raise
         await heartbeat.stop()
         await self._close()
+
+    async def _fetch(self) -> None:
+        """Ends when a quarantine consumer is done; any other fetcher ends only by an error."""
+        async with asyncio.TaskGroup() as group:
+            for fetcher in self._fetchers:
+                group.create_task(fetcher.run())
 
     async def _register(self, stop: StopRequest) -> bool:
         """Wait for PostgreSQL, and begin the lease. False when told to stop first."""
@@ -152,7 +177,8 @@ class Consumer:
         drained.cancel()
 
     async def _finish_claimed(self) -> None:
-        await self._fetcher.close()
+        for fetcher in self._fetchers:
+            await fetcher.close()
         await self._executor.wait_until_idle()
 
     async def _close(self) -> None:
@@ -164,12 +190,15 @@ class Consumer:
                 stubborn = [(run.claim.id, run.claim.claim_id) for run in self._executor.runs.values()]
                 if stubborn:
                     await release(self._database, stubborn)
+                await self._follow_up.drain()
                 await unregister(self._database, self._lease.consumer_id)
                 await self._wakeup.close()
         except (DatabaseUnavailableError, TimeoutError) as error:
             self._emit(StopIncomplete(str(error)))
         if self._sweeper is not None:
             await self._sweeper.close(_QUARANTINE_SECONDS)
+        await self._children.close()
+        await self._toolbox.close()
         await self._database.close()
         self._emit(ConsumerStopped())
 

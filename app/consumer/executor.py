@@ -1,25 +1,35 @@
 """Runs claimed tasks: from a claim to a recorded outcome."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from app.consumer.recorder import Recorder, Released
-from app.core.errors import InvalidPayloadError
-from app.core.events import Emit, HandlerRaised, HandlerStopped
-from app.core.task import Claim
-from app.handler_api.context import Options, TaskContext
+from app.consumer.children import ChildPool
+from app.consumer.lane import Lane
+from app.consumer.perform import perform
+from app.consumer.recorder import Recorder
+from app.consumer.tools import Toolbox
+from app.consumer.verdict import Record, Released, verdict
+from app.core.errors import LostClaimError
+from app.core.events import ClaimLost, Emit, HandlerStopped, HandlerStuck
+from app.core.task import Claim, ErrorCode
 from app.handler_api.handler import Handler
-from app.handler_api.outcome import Done, Fail, Outcome
+from app.handler_api.outcome import Outcome, Retry
+from app.handlers import Catalog
+
+_INSISTENCE = 3  # times that a handler is told to stop, a grace apart, before its slot is taken back
 
 
 class StopReason(StrEnum):
     """Why a handler is stopped before its end."""
 
     CANCELED = "the task was canceled, or is another consumer's"
+    TIMEOUT = "the time that it may take is over"
     RELEASED = "this consumer gives the task back"
     ABANDONED = "this process is ending, and must write nothing more"
 
@@ -29,151 +39,189 @@ class Run:
     """One run of one task in this process."""
 
     claim: Claim
+    handler: Handler[Any, Any]
+    lane: Lane
+    timeout_seconds: float | None
     stop_reason: StopReason | None = None
     is_working: bool = True
     is_recording: bool = False
+    is_given_up: bool = False
     task: "asyncio.Task[None]" = field(init=False)
+    timer: asyncio.TimerHandle | None = field(default=None, init=False)
+
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self.stop_reason is not None
 
 
 class Executor:
-    """Runs up to `concurrency` tasks at once on this process's event loop.
+    """Runs tasks in their lanes: on this process's event loop, or in child processes.
 
     A run stays in `runs` until its outcome is committed, so whatever is processing in PostgreSQL under this consumer's
-    id is either there or was claimed by a statement whose answer got lost. Its slot is free as soon as its handler has
-    ended: the next claim is under way while outcomes are written. While PostgreSQL keeps outcomes waiting, that stops
-    at as many as there are slots.
+    id is either there or was claimed by a statement whose answer got lost.
     """
 
     def __init__(
         self,
-        concurrency: int,
-        handlers: Mapping[str, tuple[Handler[Any, Any], Options]],
+        lanes: Sequence[Lane],
+        catalog: Catalog,
+        toolbox: Toolbox,
+        children: ChildPool,
         recorder: Recorder,
         emit: Emit,
+        *,
+        grace_seconds: float,
         on_crash: Callable[[BaseException], None],
     ) -> None:
-        self._concurrency = concurrency
-        self._handlers = handlers
+        self.lanes = lanes
+        self._lane_of = {kind: lane for lane in lanes for kind in lane.kinds}
+        self._catalog = catalog
+        self._toolbox = toolbox
+        self._children = children
         self._recorder = recorder
         self._emit = emit
+        self._grace_seconds = grace_seconds
         self._on_crash = on_crash
         self.runs: dict[UUID, Run] = {}
-        self._active = 0
-        self._working = 0
-        self._changed = asyncio.Event()
-
-    @property
-    def kinds(self) -> list[str]:
-        """The kinds of task it has handlers for."""
-        return list(self._handlers)
-
-    @property
-    def free(self) -> int:
-        """Tasks that could start right now."""
-        return min(self._concurrency - self._working, 2 * self._concurrency - self._active)
 
     @property
     def active(self) -> int:
         """Runs whose outcome is not recorded yet."""
-        return self._active
-
-    async def wait_for_free(self) -> None:
-        """Wait for a free slot."""
-        while self.free <= 0:
-            await self._next_change()
+        return sum(lane.unrecorded for lane in self.lanes)
 
     async def wait_until_idle(self) -> None:
         """Wait for the last run to end."""
-        while self._active:
-            await self._next_change()
+        while self.active:
+            for lane in self.lanes:
+                await lane.wait_until_idle()
 
     def start(self, claim: Claim) -> None:
         """Begin to run a claimed task."""
         stale = self.runs.get(claim.id)
         if stale is not None:  # taken from us and claimed again by us: the older run holds nothing any more
             self.stop(stale, StopReason.CANCELED)
-        run = Run(claim)
+        handler = self._catalog.handlers[claim.kind]  # no other kind was claimed
+        timeout = handler.timeout_seconds if claim.timeout_seconds is None else claim.timeout_seconds
+        run = Run(claim, handler, self._lane_of[claim.kind], timeout)
         self.runs[claim.id] = run
-        self._active += 1
-        self._working += 1
+        run.lane.take()
         run.task = asyncio.create_task(self._execute(run))
         run.task.add_done_callback(lambda task: self._ended(run, task))
+        if timeout is not None:
+            run.timer = run.task.get_loop().call_later(timeout, self.stop, run, StopReason.TIMEOUT)
 
     def stop(self, run: Run, reason: StopReason) -> None:
-        """Stop a handler at its current await. One that has ended is left to record its outcome."""
+        """Stop a handler at its current await, or its process. One that has ended is left to record its outcome."""
         if run.stop_reason is None and not run.is_recording and not run.task.done():
             run.stop_reason = reason
-            run.task.cancel()  # once: a second time would interrupt what the handler does to end in order
+            run.task.cancel()
+            self._wait_for_grace(run, _INSISTENCE)
 
     def stop_all(self, reason: StopReason) -> None:
         """Stop every handler."""
         for run in list(self.runs.values()):
             self.stop(run, reason)
 
-    async def _execute(self, run: Run) -> None:
-        outcome = await self._perform(run)
-        self._stop_working(run)
-        if outcome is not None:
-            run.is_recording = True
-            await self._recorder.record(run.claim, outcome)
-
-    async def _perform(self, run: Run) -> Outcome | Released | None:
-        """The outcome to record; None where the row is no longer ours to write."""
-        try:
-            return await self._call_handler(run.claim)
-        except InvalidPayloadError as error:
-            return Fail(str(error), code="invalid_payload")
-        except asyncio.CancelledError:
-            if run.stop_reason is None:
-                return Fail("The handler was cancelled by something of its own.")
-            self._emit(HandlerStopped(run.claim.id, run.stop_reason.value))
-            return Released(run.stop_reason.value) if run.stop_reason is StopReason.RELEASED else None
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - it ends its own task and no other
-            self._emit(HandlerRaised(run.claim.id, error))
-            return Fail(f"{type(error).__name__}: {_text(error)}")
-
-    async def _call_handler(self, claim: Claim) -> Outcome:
-        handler, options = self._handlers[claim.kind]  # no other kind was claimed
-        payload = handler.payload.parse(claim.content)
-        outcome = await handler.run(payload, TaskContext(claim.id, claim.attempt, options))
-        match outcome:
-            case Done():
-                return outcome
-            case Fail(reason, code):
-                return Fail(_text(reason), _text(code))
-            case _:
-                return Fail(f"The handler returned {type(outcome).__name__}, which is no outcome.", code="bad_outcome")
-
     def abandon(self) -> None:
         """Stop every handler and record nothing: whoever recovers the tasks decides what becomes of them."""
         self.stop_all(StopReason.ABANDONED)
 
+    async def _execute(self, run: Run) -> None:
+        outcome = await self._perform(run)
+        if run.is_given_up:
+            return
+        self._stop_working(run)
+        if outcome is not None:
+            await self._record(run, outcome)
+
+    async def _perform(self, run: Run) -> Outcome | Released | None:
+        """The outcome to record; None where the row is no longer ours to write."""
+        try:
+            outcome = await self._call_handler(run)
+            # What a handler makes of being stopped is no failure of its own.
+            return _outcome_of_stop(run) if run.is_stopping() and isinstance(outcome, Retry) else outcome
+        except LostClaimError:
+            self._emit(ClaimLost(run.claim.id))
+            return None
+        except asyncio.CancelledError:
+            if run.stop_reason is None:
+                return Retry(None, "The handler was cancelled by something of its own.")
+            self._emit(HandlerStopped(run.claim.id, run.stop_reason.value))
+            return _outcome_of_stop(run)
+
+    async def _call_handler(self, run: Run) -> Outcome:
+        deadline = None
+        if run.timeout_seconds is not None:
+            deadline = datetime.now(UTC) + timedelta(seconds=run.timeout_seconds)
+        if run.handler.isolation == "process":
+            return await self._children.run(run.claim, deadline)
+        options = self._catalog.options[run.claim.kind]
+        context = self._toolbox.context(run.claim, options, run.is_stopping, deadline)
+        return await perform(run.handler, run.claim, context, self._emit)
+
+    async def _record(self, run: Run, outcome: Outcome | Released) -> None:
+        run.is_recording = True
+        await self._toolbox.progress.flush(run.claim)
+        await self._recorder.submit(run.claim, _record_of(run, outcome))
+
+    def _wait_for_grace(self, run: Run, times: int) -> None:
+        run.timer = run.task.get_loop().call_later(self._grace_seconds, self._insist, run, times)
+
+    def _insist(self, run: Run, times: int) -> None:
+        """Once more, then give it up. Until the grace is over a handler ends in order, and is not interrupted."""
+        if run.is_recording or run.task.done():
+            return
+        if times > 0:
+            run.task.cancel()
+            self._wait_for_grace(run, times - 1)
+        else:
+            self._give_up(run)
+
+    def _give_up(self, run: Run) -> None:
+        """Its claim ends here, so that nothing it writes through Taskmill counts; its slot goes to another."""
+        stack = io.StringIO()
+        run.task.print_stack(file=stack)
+        self._emit(HandlerStuck(run.claim.id, stack.getvalue()))
+        run.is_given_up = True
+        self._stop_working(run)
+        outcome = _outcome_of_stop(run)
+        task = asyncio.create_task(self._record(run, outcome) if outcome else asyncio.sleep(0))
+        task.add_done_callback(lambda task: self._forget(run, task))
+
     def _stop_working(self, run: Run) -> None:
         if run.is_working:
             run.is_working = False
-            self._working -= 1
-            self._changed.set()
+            run.lane.leave()
 
     def _ended(self, run: Run, task: "asyncio.Task[None]") -> None:
+        if run.is_given_up:
+            if not task.cancelled():
+                task.exception()  # it counts for nothing any more, so nobody needs to hear of it
+            return
+        if task.cancelled() and not run.is_recording and (outcome := _outcome_of_stop(run)) is not None:
+            self._recorder.submit(run.claim, _record_of(run, outcome))  # stopped before its first step
+        self._forget(run, task)
+
+    def _forget(self, run: Run, task: "asyncio.Task[None]") -> None:
+        if run.timer is not None:
+            run.timer.cancel()
         self._stop_working(run)
-        self._active -= 1
+        run.lane.record()
         if self.runs.get(run.claim.id) is run:
             del self.runs[run.claim.id]
-        self._changed.set()
-        if task.cancelled():
-            if run.stop_reason is StopReason.RELEASED and not run.is_recording:  # stopped before its first step
-                self._recorder.submit(run.claim, Released(run.stop_reason.value))
-        elif (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._on_crash(error)
 
-    async def _next_change(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
+
+def _record_of(run: Run, outcome: Outcome | Released) -> Record:
+    return outcome if isinstance(outcome, Released) else verdict(run.claim, run.handler, outcome)
 
 
-def _text(value: object) -> str:
-    """What it says of itself, whatever a handler made of it."""
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001 - its __str__ is the handler's as well
-        return "(it can't be put into words)"
+def _outcome_of_stop(run: Run) -> Outcome | Released | None:
+    match run.stop_reason:
+        case StopReason.RELEASED:
+            return Released(run.stop_reason.value)
+        case StopReason.TIMEOUT:
+            return Retry(None, f"It was stopped after {run.timeout_seconds:g} s.", ErrorCode.TIMEOUT)
+        case _:
+            return None

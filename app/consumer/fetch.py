@@ -3,16 +3,16 @@
 import asyncio
 import os
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from uuid import UUID
 
 from app.consumer.executor import Executor
 from app.consumer.heartbeat import Lease
+from app.consumer.lane import Lane
 from app.core.errors import DatabaseUnavailableError, WakeupUnavailableError
 from app.core.events import Emit, TasksClaimed
 from app.core.outage import Outage
-from app.core.task import Claim
+from app.core.task import Claim, Hint
 from app.db.engine import Database
 from app.queue.claim import Claimant, claim_due, claim_ids, claim_suspects
 from app.queue.wakeup import Wakeup
@@ -26,10 +26,10 @@ _QUARANTINE_IDLE_POLLS = 3
 class Claimer:
     """Runs claim statements so that none is ever cancelled: its answer says what is ours."""
 
-    def __init__(self, executor: Executor, lease: Lease, emit: Emit) -> None:
+    def __init__(self, kinds: Sequence[str], executor: Executor, lease: Lease, emit: Emit) -> None:
         self._executor = executor
         self._lease = lease
-        self._who = Claimant(lease.consumer_id, executor.kinds)
+        self._who = Claimant(lease.consumer_id, kinds)
         self._emit = emit
         self._outage = Outage(emit, "postgresql", "claiming tasks")
         self._claiming: asyncio.Task[int] | None = None
@@ -62,32 +62,40 @@ class Claimer:
 
 
 class Fetcher:
-    """Claims what free slots can start now.
+    """Claims what the free slots of a lane can start now.
 
-    Two sources: the list in Redis, at once; and every `poll_seconds` the rows that have been due longest, which finds
+    Two sources: the lists in Redis, at once; and every `poll_seconds` the rows that have been due longest, which finds
     whatever no id announced. While a poll fills every slot and Redis has nothing, polls follow one another.
     """
 
     def __init__(
-        self, database: Database, wakeup: Wakeup, executor: Executor, lease: Lease, *, poll_seconds: float, emit: Emit
+        self,
+        lane: Lane,
+        database: Database,
+        wakeup: Wakeup,
+        executor: Executor,
+        lease: Lease,
+        *,
+        poll_seconds: float,
+        emit: Emit,
     ) -> None:
+        self._lane = lane
         self._database = database
         self._wakeup = wakeup
-        self._executor = executor
         self._lease = lease
         self._poll_seconds = poll_seconds
-        self._claimer = Claimer(executor, lease, emit)
+        self._claimer = Claimer(lane.kinds, executor, lease, emit)
         self._outage = Outage(emit, "redis", "fetching ids")
         self._next_poll = 0.0
         self._poll_was_full = False
-        self._pop: asyncio.Task[list[UUID]] | None = None
-        self._hints: list[UUID] = []
+        self._pop: asyncio.Task[list[Hint]] | None = None
+        self._hints: list[Hint] = []
 
     async def run(self) -> None:
         """Fetch until cancelled."""
         while True:
             await self._lease.held.wait()
-            await self._executor.wait_for_free()
+            await self._lane.wait_for_free()
             try:
                 if _now() >= self._next_poll:
                     await self._poll()
@@ -104,18 +112,18 @@ class Fetcher:
         self._wakeup.push(self._hints)
 
     async def _poll(self) -> None:
-        wanted = min(self._executor.free, _LARGEST_CLAIM)
-        claimed = await self._claimer.claim(lambda who: claim_due(self._database, who, wanted))
+        wanted = min(self._lane.free, _LARGEST_CLAIM)
+        claimed = await self._claimer.claim(lambda who: claim_due(self._database, who, wanted, self._lane.wanted()))
         self._poll_was_full = claimed == wanted
         self._next_poll = _jittered(self._poll_seconds)
 
     async def _take_hints(self) -> None:
-        wanted = min(self._executor.free, _LARGEST_CLAIM)
+        wanted = min(self._lane.free, _LARGEST_CLAIM)
         if wanted <= 0:
             return
         if not self._hints:
-            self._hints = await self._pop_ids(wanted)
-        ids, self._hints = self._hints[:wanted], self._hints[wanted:]
+            self._hints = await self._pop_hints(wanted)
+        ids, self._hints = [hint.id for hint in self._hints[:wanted]], self._hints[wanted:]
         if ids:
             claimed = await self._claimer.claim(lambda who: claim_ids(self._database, who, ids))
             if claimed < len(ids):
@@ -123,11 +131,11 @@ class Fetcher:
         elif self._poll_was_full:
             self._next_poll = 0.0
 
-    async def _pop_ids(self, limit: int) -> list[UUID]:
+    async def _pop_hints(self, limit: int) -> list[Hint]:
         """Ids from Redis, none when the next poll comes first. The pop is never cancelled, only left to end."""
         if self._pop is None:
             seconds = 0 if self._poll_was_full else _POP_SECONDS
-            self._pop = asyncio.create_task(self._wakeup.pop(limit, seconds))
+            self._pop = asyncio.create_task(self._wakeup.pop(self._lane.wanted(), limit, seconds))
         elif self._poll_was_full and not self._pop.done():
             return []  # it has been waiting since there was time to wait: the list is empty
         await asyncio.wait([self._pop], timeout=max(0.0, self._next_poll - _now()))
@@ -135,7 +143,7 @@ class Fetcher:
             return []
         pop, self._pop = self._pop, None
         try:
-            ids = pop.result()
+            hints = pop.result()
         except WakeupUnavailableError as error:
             if not self._outage.is_on:
                 self._next_poll = 0.0  # ids may have been lost with the answer
@@ -144,7 +152,7 @@ class Fetcher:
             self._outage.begin(error)
             return []
         self._outage.end()
-        return ids
+        return hints
 
 
 class QuarantineFetcher:
@@ -157,7 +165,7 @@ class QuarantineFetcher:
         self._executor = executor
         self._lease = lease
         self._poll_seconds = poll_seconds
-        self._claimer = Claimer(executor, lease, emit)
+        self._claimer = Claimer([kind for lane in executor.lanes for kind in lane.kinds], executor, lease, emit)
         self._parent = os.getppid()
 
     async def run(self) -> None:

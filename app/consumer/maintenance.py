@@ -3,15 +3,18 @@
 import asyncio
 import random
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from app.consumer.executor import Executor, StopReason
 from app.consumer.heartbeat import Lease
 from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
 from app.core.events import Emit, QuarantineNotStarted, TaskFailed, TasksRecovered, TasksReleased
+from app.core.task import Hint
 from app.db.engine import Database
+from app.queue.admit import admit_all
 from app.queue.finish import release
+from app.queue.follow_up import FollowUp
 from app.queue.recover import held_rows, look, recover
 from app.queue.wakeup import Wakeup
 
@@ -19,9 +22,12 @@ from app.queue.wakeup import Wakeup
 class Reconciler:
     """Once a beat, compares what this process runs with the rows that say so."""
 
-    def __init__(self, database: Database, wakeup: Wakeup, executor: Executor, lease: Lease, emit: Emit) -> None:
+    def __init__(
+        self, database: Database, wakeup: Wakeup, follow_up: FollowUp, executor: Executor, lease: Lease, emit: Emit
+    ) -> None:
         self._database = database
         self._wakeup = wakeup
+        self._follow_up = follow_up
         self._executor = executor
         self._lease = lease
         self._emit = emit
@@ -44,18 +50,29 @@ class Reconciler:
             if rows.get(run.claim.id) != run.claim.claim_id:
                 self._executor.stop(run, StopReason.CANCELED)
         if unheld:
-            released = list(await release(self._database, unheld))  # a run that ended meanwhile no longer matches
+            released = await release(self._database, unheld)  # a run that ended meanwhile no longer matches
             if released:
-                self._wakeup.push(released)
-                self._emit(TasksReleased(released, "claimed here, but the answer was lost"))
+                self._wakeup.push([Hint(t.id, t.kind, t.priority) for t in released if t.concurrency_key is None])
+                self._follow_up.left(released)
+                self._emit(TasksReleased([task.id for task in released], "claimed here, but the answer was lost"))
 
 
 class Sweeper:
     """Takes back the tasks of dead consumers, and has suspects run on their own."""
 
-    def __init__(self, database: Database, wakeup: Wakeup, settings: Settings, emit: Emit) -> None:
+    def __init__(
+        self,
+        database: Database,
+        wakeup: Wakeup,
+        follow_up: FollowUp,
+        kinds: Sequence[str],
+        settings: Settings,
+        emit: Emit,
+    ) -> None:
         self._database = database
         self._wakeup = wakeup
+        self._follow_up = follow_up
+        self._kinds = kinds
         self._settings = settings
         self._emit = emit
         self._quarantine: asyncio.subprocess.Process | None = None
@@ -63,16 +80,22 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """One round."""
-        found = await look(self._database, self._settings.lease_seconds)
+        found = await look(self._database, self._settings.lease_seconds, self._kinds)
         if found.has_dead:
-            recovered = await recover(self._database, self._settings.lease_seconds, self._settings.max_lost)
-            self._wakeup.push(recovered.pending)
-            if recovered.pending:
-                self._emit(TasksRecovered(recovered.pending))
-            for task_id in recovered.failed:
-                self._emit(TaskFailed(task_id, "consumer_lost", "its consumer died too often"))
+            await self._recover()
+        if found.has_blocked:
+            self._wakeup.push(await admit_all(self._database))
         if found.has_suspects:
             await self._start_quarantine()
+
+    async def _recover(self) -> None:
+        recovered = await recover(self._database, self._settings.lease_seconds, self._settings.max_lost)
+        if recovered.pending:
+            self._wakeup.push([Hint(t.id, t.kind, t.priority) for t in recovered.pending if t.concurrency_key is None])
+            self._emit(TasksRecovered([task.id for task in recovered.pending]))
+        for task in recovered.failed:
+            self._emit(TaskFailed(task.id, "consumer_lost", "its consumer died too often"))
+        self._follow_up.left([*recovered.pending, *recovered.failed])
 
     def stop(self) -> None:
         """Have the quarantine consumer drain, as this one does; a second call has it stop now."""

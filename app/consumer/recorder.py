@@ -1,84 +1,65 @@
 """Writes outcomes, many in a statement, until PostgreSQL has them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import assert_never
-from uuid import UUID
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
 
+from app.consumer.verdict import Again, Completed, Failed, Record, Released, Snoozed
 from app.core.errors import DatabaseUnavailableError
-from app.core.events import ClaimLost, Emit, TaskFailed, TasksCompleted, TasksReleased
+from app.core.events import AttemptFailed, ClaimLost, Emit, TaskFailed, TasksCompleted, TasksReleased, TasksSnoozed
 from app.core.outage import Outage
-from app.core.task import Claim
+from app.core.task import Claim, Hint
 from app.db.engine import Database
-from app.handler_api.outcome import Done, Fail, Outcome
-from app.queue.finish import complete, fail, release
+from app.queue.finish import Written, complete, fail, release, retry_at, snooze
+from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
 from app.utils.batcher import Batcher
 
 _RETRY_PAUSE_SECONDS = 0.2
 _BATCH = 1_000
 
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """The task goes back to pending; no attempt is burnt."""
-
-    reason: str
-
-
-Record = tuple[Claim, Outcome | Released]
+RecordT = TypeVar("RecordT", bound=Record)
+Records = list[tuple[Claim, RecordT]]
 
 
 class Recorder:
-    """Takes outcomes from runs as they end. Cancelling who waits does not cancel the write."""
+    """Takes records from runs as they end. Cancelling who waits does not cancel the write."""
 
-    def __init__(self, database: Database, wakeup: Wakeup, emit: Emit) -> None:
+    def __init__(self, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit) -> None:
         self._database = database
         self._wakeup = wakeup
+        self._follow_up = follow_up
         self._emit = emit
         self._outage = Outage(emit, "postgresql", "recording outcomes")
-        self._batcher: Batcher[Record, None] = Batcher(self._flush, _BATCH)
+        self._batcher: Batcher[tuple[Claim, Record], None] = Batcher(self._flush, _BATCH)
+        self._writers: dict[type[Record], Callable[[Records[Any]], Awaitable[None]]] = {
+            Completed: self._complete,
+            Failed: self._fail,
+            Again: self._retry,
+            Snoozed: self._snooze,
+            Released: self._release,
+        }
 
-    def submit(self, claim: Claim, outcome: Outcome | Released) -> "asyncio.Future[None]":
-        """Hand over an outcome; the future is done when it is committed, or known to come too late."""
-        return self._batcher.submit((claim, outcome))
-
-    async def record(self, claim: Claim, outcome: Outcome | Released) -> None:
-        """Hand over an outcome and wait for it."""
-        await self.submit(claim, outcome)
+    def submit(self, claim: Claim, record: Record) -> "asyncio.Future[None]":
+        """Hand over a record; the future is done when it is committed, or known to come too late."""
+        return self._batcher.submit((claim, record))
 
     async def drain(self) -> None:
         """Wait until everything handed over is written."""
         await self._batcher.drain()
 
-    async def _flush(self, batch: list[Record]) -> Sequence[None]:
-        done: list[Claim] = []
-        failed: list[tuple[Claim, Fail]] = []
-        released: list[tuple[Claim, Released]] = []
-        for claim, outcome in batch:
-            match outcome:
-                case Done():
-                    done.append(claim)
-                case Fail():
-                    failed.append((claim, outcome))
-                case Released():
-                    released.append((claim, outcome))
-                case _:
-                    assert_never(outcome)
-        if done:
-            await self._persist(lambda: self._complete(done))
-        if failed:
-            await self._persist(lambda: self._fail(failed))
-        if released:
-            await self._persist(lambda: self._release(released))
+    async def _flush(self, batch: list[tuple[Claim, Record]]) -> Sequence[None]:
+        for kind, write in self._writers.items():
+            records = [pair for pair in batch if type(pair[1]) is kind]
+            if records:
+                await self._persist(write, records)
         return [None] * len(batch)
 
-    async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
+    async def _persist(self, write: Callable[[Records[Any]], Awaitable[None]], records: Records[Any]) -> None:
         """Write until PostgreSQL answers. Safe to repeat: what an earlier try has written still counts as ours."""
         while True:
             try:
-                await write()
+                await write(records)
             except DatabaseUnavailableError as error:
                 self._outage.begin(error)
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)
@@ -86,26 +67,47 @@ class Recorder:
                 self._outage.end()
                 return
 
-    async def _complete(self, claims: list[Claim]) -> None:
-        completed = await complete(self._database, claims)
-        self._emit(TasksCompleted([c.id for c in claims if c.id in completed]))
-        self._lost(c.id for c in claims if c.id not in completed)
+    async def _complete(self, records: Records[Completed]) -> None:
+        written = await complete(self._database, _claims(records), [record.result for _, record in records])
+        self._emit(TasksCompleted(list(written)))
+        self._written(records, written)
 
-    async def _fail(self, failures: list[tuple[Claim, Fail]]) -> None:
-        claims = [claim for claim, _ in failures]
-        failed = await fail(self._database, claims, [(f.code, f.reason) for _, f in failures])
-        for claim, failure in failures:
-            if claim.id in failed:
-                self._emit(TaskFailed(claim.id, failure.code, failure.reason))
-        self._lost(c.id for c in claims if c.id not in failed)
+    async def _fail(self, records: Records[Failed]) -> None:
+        written = await fail(self._database, _claims(records), [record.failure for _, record in records])
+        for claim, record in records:
+            if claim.id in written:
+                self._emit(TaskFailed(claim.id, record.failure.code, record.failure.message))
+        self._written(records, written)
 
-    async def _release(self, releases: list[tuple[Claim, Released]]) -> None:
+    async def _retry(self, records: Records[Again]) -> None:
+        failures, delays = [record.failure for _, record in records], [record.delay for _, record in records]
+        written = await retry_at(self._database, _claims(records), failures, delays)
+        for claim, record in records:
+            if claim.id in written:
+                seconds = record.delay.total_seconds()
+                self._emit(AttemptFailed(claim.id, record.failure.code, record.failure.message, seconds))
+        self._written(records, written)
+
+    async def _snooze(self, records: Records[Snoozed]) -> None:
+        written = await snooze(self._database, _claims(records), [record.until for _, record in records])
+        self._emit(TasksSnoozed(list(written)))
+        self._written(records, written)
+
+    async def _release(self, records: Records[Released]) -> None:
         # A row that is no longer ours needs no release: what it has become is right.
-        released = list(await release(self._database, [(c.id, c.claim_id) for c, _ in releases]))
+        released = await release(self._database, [(claim.id, claim.claim_id) for claim, _ in records])
         if released:
-            self._wakeup.push(released)
-            self._emit(TasksReleased(released, releases[0][1].reason))
+            self._wakeup.push([Hint(t.id, t.kind, t.priority) for t in released if t.concurrency_key is None])
+            self._follow_up.left(released)
+            self._emit(TasksReleased([task.id for task in released], records[0][1].reason))
 
-    def _lost(self, ids: Iterable[UUID]) -> None:
-        for task_id in ids:
-            self._emit(ClaimLost(task_id))
+    def _written(self, records: Records[Any], written: Written) -> None:
+        self._follow_up.left(written.values())
+        if len(written) < len(records):
+            for claim, _ in records:
+                if claim.id not in written:
+                    self._emit(ClaimLost(claim.id))
+
+
+def _claims(records: Records[RecordT]) -> list[Claim]:
+    return [claim for claim, _ in cast("list[tuple[Claim, Any]]", records)]

@@ -45,6 +45,34 @@ class Settings(DatabaseSettings):
     consumer_concurrency: int = Field(
         default=100, ge=1, le=100_000, description="Tasks that one consumer process runs at once."
     )
+    consumer_queues: str = Field(
+        default="*", description="The queues a consumer serves, separated by commas; `*` is all of them."
+    )
+    child_processes: int = Field(
+        default=2, ge=1, le=1_000, description="Isolated tasks that one consumer runs at once, each in a child process."
+    )
+    child_max_tasks: int = Field(
+        default=1_000, ge=1, description="After so many tasks a child process is replaced by a fresh one."
+    )
+    child_memory_mb: int = Field(
+        default=512, ge=32, description="A child process that holds more than this after a task is replaced."
+    )
+    cancel_grace_seconds: float = Field(
+        default=2, ge=0, le=3_600, description="How long a handler that was told to stop may take before it is killed."
+    )
+    loop_blocked_seconds: Seconds = Field(
+        default=60, description="A consumer whose event loop a handler has blocked for this long is ended."
+    )
+    handler_modules: str = Field(
+        default="", description="Importable modules with handlers of your own, separated by commas."
+    )
+    schedules_file: str = Field(
+        default="config/schedules.toml", description="Schedules that are part of the configuration."
+    )
+    http_allow_private: str = Field(
+        default="",
+        description="Networks, as `10.0.0.0/8`, separated by commas, that HTTP calls may reach besides public ones.",
+    )
     default_kind: str = Field(default="simulate", description="Kind of a task that names none.")
     body_limit_bytes: int = Field(
         default=1_048_576, ge=1_024, le=268_435_456, description="Largest request body; above it the answer is 413."
@@ -73,6 +101,12 @@ class Settings(DatabaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="`debug` also logs each step of each task."
     )
+
+    @property
+    def queues(self) -> frozenset[str] | None:
+        """CONSUMER_QUEUES as a set; None is all of them."""
+        names = frozenset(filter(None, (name.strip() for name in self.consumer_queues.split(","))))
+        return None if "*" in names or not names else names
 
     @field_validator("redis_url")
     @classmethod

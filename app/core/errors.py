@@ -40,5 +40,13 @@ class InvalidPayloadError(TaskmillError):
         self.problems = problems
 
 
+class LostClaimError(TaskmillError):
+    """This run no longer holds its task: the task was canceled, or is another consumer's. Nothing was written."""
+
+
+class NotRetryableError(TaskmillError):
+    """Only a failed task can be retried."""
+
+
 class ConsumerDeclaredDeadError(TaskmillError):
     """This consumer's lease is gone: its tasks belong to others now."""

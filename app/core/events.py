@@ -41,6 +41,30 @@ class TaskFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptFailed(Event):
+    """An attempt at this task failed, and it is pending again, due after `seconds`."""
+
+    task_id: UUID
+    code: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TasksSnoozed(Event):
+    """The handlers of these tasks put them off; no attempt was counted."""
+
+    task_ids: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReopened(Event):
+    """A client had this failed task retried."""
+
+    task_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class TasksCanceled(Event):
     """A client canceled these tasks."""
 
@@ -61,6 +85,14 @@ class HandlerRaised(Event):
 
     task_id: UUID
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerStuck(Event):
+    """A handler that was told to stop does not, for so long that its slot was taken back; its writes are void."""
+
+    task_id: UUID
+    stack: str
 
 
 @dataclass(frozen=True, slots=True)

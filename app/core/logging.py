@@ -69,7 +69,10 @@ _LEVELS: dict[type[e.Event], int] = {
     e.TasksClaimed: logging.DEBUG,
     e.TasksCompleted: logging.DEBUG,
     e.HandlerStopped: logging.DEBUG,
+    e.TasksSnoozed: logging.DEBUG,
     e.TaskFailed: logging.WARNING,
+    e.AttemptFailed: logging.WARNING,
+    e.HandlerStuck: logging.ERROR,
     e.HandlerRaised: logging.ERROR,
     e.ClaimLost: logging.WARNING,
     e.TasksRecovered: logging.WARNING,
@@ -83,7 +86,7 @@ _LEVELS: dict[type[e.Event], int] = {
 Line = tuple[str, dict[str, Any]]
 
 
-def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912 - one case an event, as a table of words
+def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912, PLR0915 - one case an event, as a table of words
     match event:
         case e.TasksCreated(ids):
             yield from _each("task created", ids)
@@ -99,6 +102,15 @@ def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912 - one case 
             yield from _each("task released: pending again", ids, reason=reason)
         case e.TaskFailed(task_id, code, message):
             yield "task failed", {"task_id": str(task_id), "code": code, "error": message}
+        case e.AttemptFailed(task_id, code, message, seconds):
+            fields = {"task_id": str(task_id), "code": code, "error": message, "retry_after_seconds": round(seconds, 3)}
+            yield "attempt failed: pending again", fields
+        case e.TasksSnoozed(ids):
+            yield from _each("task snoozed: pending again", ids)
+        case e.TaskReopened(task_id):
+            yield "failed task retried: pending again", {"task_id": str(task_id)}
+        case e.HandlerStuck(task_id, stack):
+            yield "handler does not stop: its slot was taken back", {"task_id": str(task_id), "stack": stack}
         case e.HandlerStopped(task_id, reason):
             yield "handler stopped", {"task_id": str(task_id), "reason": reason}
         case e.HandlerRaised(task_id, error):

@@ -1,17 +1,17 @@
-"""What a task is: its states, and the three shapes in which it travels."""
+"""What a task is: its states, and the shapes in which it travels."""
 
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
 from uuid import UUID
 
 
 class TaskStatus(StrEnum):
     """The states of a task.
 
-    pending ──claim──▶ processing ──▶ completed | failed
-       │ ◀──release, recover──┘ │
-       └────────cancel──────────┴──▶ canceled
+    pending ──claim──▶ processing ──▶ completed | failed ──retry (explicit)──▶ pending
+       │ ◀─retry, snooze, release, recover─┘ │
+       └───────────────cancel────────────────┴──▶ canceled
     """
 
     PENDING = "pending"
@@ -21,25 +21,83 @@ class TaskStatus(StrEnum):
     CANCELED = "canceled"
 
 
+class Priority(IntEnum):
+    """Which of the tasks that are due is started first; as it stands in the table."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
+class ErrorCode(StrEnum):
+    """Why an attempt failed, for programs. The set is closed; docs/handlers.md says what each means."""
+
+    INVALID_PAYLOAD = "invalid_payload"
+    HANDLER_ERROR = "handler_error"
+    TIMEOUT = "timeout"
+    CONSUMER_LOST = "consumer_lost"
+    DEPENDENCY_UNAVAILABLE = "dependency_unavailable"
+    CANCELED_GROUP = "canceled_group"
+
+
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task that a client asks for. `content` is JSON text, already checked."""
+    """A task that is asked for. `content` is JSON text, already checked.
+
+    It is due at `run_at`, else `delay` after its creation by PostgreSQL's clock. None in `max_attempts` and
+    `timeout_seconds` leaves it to the kind. Of the tasks with one `concurrency_key`, `concurrency_limit` run at once.
+    """
 
     id: UUID
     kind: str
     content: str
+    priority: Priority = Priority.NORMAL
+    run_at: datetime | None = None
+    delay: timedelta | None = None
+    max_attempts: int | None = None
+    timeout_seconds: float | None = None
+    concurrency_key: str | None = None
+    concurrency_limit: int = 1
+    group_id: UUID | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task as its row stands. `content` is JSON text; times are UTC."""
+    """A task as its row stands, in the order of queue/read.py's columns.
+
+    `content`, `progress`, `result`, `error` and `history` are JSON text; times are UTC. Where `max_attempts` or
+    `timeout_seconds` is None, its kind's counts.
+    """
 
     id: UUID
     kind: str
     content: str
     status: str
+    priority: int
+    attempt: int
+    max_attempts: int | None
+    timeout_seconds: float | None
+    concurrency_key: str | None
+    group_id: UUID | None
+    progress: str | None
+    result: str | None
+    error: str | None
+    history: str | None
+    run_at: datetime
     created_at: datetime
     updated_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What Redis is told of a pending task: which consumers can run it, and how soon they should look."""
+
+    id: UUID
+    kind: str
+    priority: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +109,8 @@ class Claim:
     kind: str
     content: str
     attempt: int
+    lost_count: int = 0
+    max_attempts: int | None = None
+    timeout_seconds: float | None = None
+    cursor: str | None = None
+    traceparent: str | None = None

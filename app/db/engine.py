@@ -1,7 +1,7 @@
 """One connection pool a process, and the one way to send it a statement."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -10,10 +10,12 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
 
 CONNECT_SECONDS = 2.0
 _CLOSE_SECONDS = 1.0
+_WORK_SECONDS = 3_600.0  # a handler's statement, whose task has a timeout of its own
 
 # Every statement of the queue finds its rows by id or by a partial index. Statistics of a table that fills and drains
 # within minutes are always wrong, and one plan that scans it all stops the queue: so such plans are not on offer.
@@ -24,11 +26,9 @@ SESSION = {
     "lock_timeout": "0",
     "client_connection_check_interval": "2s",  # a backend that waits for a lock for nobody goes away
     "jit": "off",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
     "idle_in_transaction_session_timeout": "60000",
 }
+_QUEUE_SESSION = SESSION | {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 
 # The server answered, but only to say that it can't work now: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SERVER_TROUBLE = (
@@ -55,7 +55,13 @@ class Database:
     `statement_seconds`: how long a statement, or a wait for a free connection, may take.
     """
 
-    def __init__(self, url: str, pool_size: int, statement_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        pool_size: int,
+        statement_seconds: float,
+        session: Mapping[str, str] = _QUEUE_SESSION,
+    ) -> None:
         self._engine: AsyncEngine = create_async_engine(
             url,
             pool_size=pool_size,
@@ -67,7 +73,7 @@ class Database:
                 "timeout": CONNECT_SECONDS,
                 "command_timeout": statement_seconds,
                 # The server gives up as well: a statement that nobody waits for must not commit later.
-                "server_settings": SESSION | {"statement_timeout": f"{statement_seconds:g}s"},
+                "server_settings": dict(session) | {"statement_timeout": f"{statement_seconds:g}s"},
             },
         )
 
@@ -125,6 +131,16 @@ class Database:
             if not driver.is_closed():
                 return pooled, driver
             await _drop(pooled)
+
+
+def work_database(settings: Settings) -> Database:
+    """A pool for what handlers do in checkpoints: apart, so that the queue never waits for it, and with all plans.
+
+    A handler that is frozen in the middle of a checkpoint holds locks that the next run of its task may need: when its
+    lease is over, PostgreSQL ends its transaction.
+    """
+    session = SESSION | {"idle_in_transaction_session_timeout": f"{settings.lease_seconds:g}s"}
+    return Database(settings.database_url, settings.database_pool_size, _WORK_SECONDS, session)
 
 
 async def _drop(pooled: AsyncConnection) -> None:

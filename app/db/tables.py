@@ -1,6 +1,20 @@
 """The tables and their indexes. Alembic's migrations make them; a test proves that the two agree."""
 
-from sqlalchemy import CheckConstraint, Column, DateTime, Index, Integer, MetaData, Table, Text, Uuid, text
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 metadata = MetaData(
@@ -28,14 +42,46 @@ tasks = Table(
     Column("run_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     Column("updated_at", DateTime(timezone=True)),
+    Column("started_at", DateTime(timezone=True)),  # of the current or last attempt
+    Column("finished_at", DateTime(timezone=True)),
+    Column("priority", SmallInteger, nullable=False, server_default="1"),
+    Column("max_attempts", Integer),  # null: as the kind says
+    Column("timeout_seconds", Double),  # the same
+    Column("progress", JSON),
+    Column("result", JSON),
+    Column("cursor", JSON),  # where the last checkpoint left off
+    Column("history", JSONB),  # the errors of earlier attempts, oldest first
+    Column("traceparent", Text),
+    Column("group_id", Uuid),
+    Column("concurrency_key", Text),
+    Column("concurrency_limit", Integer, nullable=False, server_default="1"),
+    # A keyed task waits here until queue/admit.py lets it through; claims never look at keys.
+    Column("is_blocked", Boolean, nullable=False, server_default="false"),
     CheckConstraint("status IN ('pending', 'processing', 'completed', 'failed', 'canceled')", name="status_known"),
     CheckConstraint(
         "status <> 'processing' OR (claim_id IS NOT NULL AND consumer_id IS NOT NULL)", name="processing_is_claimed"
     ),
     # Every index that names status costs each change of status a write, so there are few, over live rows only.
-    Index("tasks_due", "run_at", postgresql_where=text("status = 'pending'")),
+    Index("tasks_due", "kind", "priority", "run_at", postgresql_where=text("status = 'pending' AND NOT is_blocked")),
     Index("tasks_suspect", "run_at", postgresql_where=text("status = 'pending' AND lost_count >= 2")),
     Index("tasks_processing", "consumer_id", postgresql_where=text("status = 'processing'")),
+    Index(
+        "tasks_blocked",
+        *("concurrency_key", "priority", "run_at"),
+        postgresql_where=text("status = 'pending' AND is_blocked"),
+    ),
+    Index("tasks_blocked_due", "run_at", postgresql_where=text("status = 'pending' AND is_blocked")),
+    Index(
+        "tasks_admitted",
+        "concurrency_key",
+        postgresql_where=text("concurrency_key IS NOT NULL AND status IN ('pending', 'processing') AND NOT is_blocked"),
+    ),
+    Index("tasks_group", "group_id", postgresql_where=text("group_id IS NOT NULL")),
+    Index(
+        "tasks_group_live",
+        "group_id",
+        postgresql_where=text("group_id IS NOT NULL AND status IN ('pending', 'processing')"),
+    ),
     # Room on each page for the next version of a row; ended rows are never touched again.
     postgresql_with={"fillfactor": 70},
 )
@@ -49,4 +95,43 @@ consumers = Table(
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     Column("beat_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     postgresql_with={"fillfactor": 50},  # a few rows, rewritten every beat: keep that on their own pages
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("on_failure", Text, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("then_kind", Text),
+    Column("then_content", JSON),
+    Column("then_id", Uuid),  # the id that the `then` task gets
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
+    Column("failed_at", DateTime(timezone=True)),  # a member failed and on_failure is cancel_rest
+    Column("canceled_at", DateTime(timezone=True)),  # a client canceled it: then nothing is started at its end
+    Column("ended_at", DateTime(timezone=True)),  # all members have ended
+    CheckConstraint("on_failure IN ('cancel_rest', 'continue')", name="on_failure_known"),
+    # Groups that still need somebody to look at them.
+    Index("groups_open", "id", postgresql_where=text("ended_at IS NULL")),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("id", Uuid, nullable=False),  # fresh when it is made: with the tick, it makes the id of the tick's task
+    Column("cron", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("content", JSON, nullable=False),
+    Column("missed", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("is_declared", Boolean, nullable=False),  # in SCHEDULES_FILE, so the API does not change it
+    Column("next_run_at", DateTime(timezone=True), nullable=False),
+    Column("last_run_at", DateTime(timezone=True)),  # the last tick that made a task
+    Column("last_task_id", Uuid),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
+    Column("updated_at", DateTime(timezone=True)),
+    CheckConstraint("missed IN ('skip', 'run_once')", name="missed_known"),
+    Index("schedules_due", "next_run_at", postgresql_where=text("enabled")),
 )

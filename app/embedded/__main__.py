@@ -14,7 +14,7 @@ from app.embedded.console import complain
 from app.embedded.errors import StoppedError
 from app.embedded.folders import Folders
 from app.embedded.launch import Embedded, launch
-from app.handlers import load_options
+from app.handlers import Catalog
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
         folders = Folders(Path(os.environ.get("DATA_DIR") or "data").absolute())
         embedded = _choose(folders)
         settings = load(Settings)
-        load_options(settings.default_kind)
+        Catalog.load(settings)
         launch(settings, folders, embedded)
     except StoppedError:
         return 0

@@ -12,14 +12,14 @@ from app.core.errors import TaskmillError
 from app.embedded import supervisor
 from app.embedded.console import complain
 from app.embedded.errors import StartError
-from app.handlers import load_options
+from app.handlers import Catalog
 
 
 def main() -> int:
     """Return only if something is wrong."""
     try:
         settings = load(Settings)
-        load_options(settings.default_kind)
+        Catalog.load(settings)
         run = _run_folder()
     except TaskmillError as error:
         complain(str(error))

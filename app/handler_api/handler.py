@@ -2,26 +2,41 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from app.handler_api.context import Options, TaskContext
-from app.handler_api.outcome import Outcome
 from app.handler_api.payload import Payload
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 OptionsT = TypeVar("OptionsT", bound=Options)
+
+_NO_OPTIONS = cast("Any", Options)  # typed by what `run` asks for
 
 
 @dataclass(frozen=True, slots=True)
 class Handler(Generic[PayloadT, OptionsT]):
     """Binds a payload type to the coroutine function that works on it.
 
-    The task is canceled by cancelling `run` at its current `await`: let CancelledError pass.
+    `run` returns an Outcome, or any JSON value, which is the result. An exception is a failed attempt.
+
+    The task is canceled by cancelling `run` at its current `await`: let CancelledError pass. A handler that computes or
+    blocks for longer than some milliseconds declares `isolation="process"`: it runs in a process of its own, which a
+    cancel or a timeout ends.
+
+    `max_attempts` and `timeout_seconds` (None: no limit) are for tasks that say nothing else. Between attempts lie, at
+    random, up to `retry_base_seconds` doubled at each failure, at most `retry_cap_seconds`. `queue`: consumers can be
+    told to serve only some (CONSUMER_QUEUES).
     """
 
     payload: type[PayloadT]
-    options: type[OptionsT]
-    run: Callable[[PayloadT, TaskContext[OptionsT]], Awaitable[Outcome]]
+    run: Callable[[PayloadT, TaskContext[OptionsT]], Awaitable[Any]]
+    options: type[OptionsT] = _NO_OPTIONS
+    max_attempts: int = 5
+    timeout_seconds: float | None = None
+    retry_base_seconds: float = 2
+    retry_cap_seconds: float = 600
+    queue: str = "default"
+    isolation: Literal["loop", "process"] = "loop"
 
     @property
     def kind(self) -> str:

@@ -1,18 +1,67 @@
-"""The kinds of task this Taskmill knows: an explicit list."""
+"""The kinds of task this Taskmill knows: an explicit list, and what HANDLER_MODULES adds to it."""
 
-from typing import Any
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
-from app.core.errors import SettingsError
+from app.core.config import Settings
+from app.core.errors import SettingsError, UnknownKindError
 from app.handler_api.context import Options
 from app.handler_api.handler import Handler
 from app.handlers.simulate.handler import HANDLER as SIMULATE
 
 HANDLERS: tuple[Handler[Any, Any], ...] = (SIMULATE,)
-BY_KIND: dict[str, Handler[Any, Any]] = {handler.kind: handler for handler in HANDLERS}
 
 
-def load_options(default_kind: str) -> dict[str, Options]:
-    """The options of every kind, from the environment. Raises SettingsError, also where there is no `default_kind`."""
-    if default_kind not in BY_KIND:
-        raise SettingsError(f"DEFAULT_KIND: there is no kind {default_kind!r}; there are: {', '.join(BY_KIND)}")
-    return {handler.kind: handler.options.load() for handler in HANDLERS}
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Every kind's handler and options."""
+
+    handlers: Mapping[str, Handler[Any, Any]]
+    options: Mapping[str, Options]
+
+    @classmethod
+    def load(cls, settings: Settings) -> Self:
+        """The built-in kinds and those of HANDLER_MODULES. Raises SettingsError, one line that names what is wrong."""
+        handlers: dict[str, Handler[Any, Any]] = {}
+        for handler in (*HANDLERS, *_added(settings.handler_modules)):
+            if handlers.setdefault(handler.kind, handler) is not handler:
+                raise SettingsError(f"HANDLER_MODULES: there are two handlers of kind {handler.kind!r}")
+        if settings.default_kind not in handlers:
+            kinds = ", ".join(handlers)
+            raise SettingsError(f"DEFAULT_KIND: there is no kind {settings.default_kind!r}; there are: {kinds}")
+        queues = {handler.queue for handler in handlers.values()}
+        for queue in settings.queues or ():
+            if queue not in queues:
+                there_are = ", ".join(sorted(queues))
+                raise SettingsError(f"CONSUMER_QUEUES: no kind has the queue {queue!r}; there are: {there_are}")
+        return cls(handlers, {kind: handler.options.load() for kind, handler in handlers.items()})
+
+    @property
+    def kinds(self) -> list[str]:
+        """The names of all kinds."""
+        return list(self.handlers)
+
+    def handler(self, kind: str) -> Handler[Any, Any]:
+        """The handler of a kind. Raises UnknownKindError."""
+        handler = self.handlers.get(kind)
+        if handler is None:
+            raise UnknownKindError(f"There is no such kind of task; there are: {', '.join(self.handlers)}.")
+        return handler
+
+    def check(self, kind: str, content: str) -> None:
+        """Raises UnknownKindError, or InvalidPayloadError where the kind does not take this JSON text."""
+        self.handler(kind).payload.parse(content)
+
+
+def _added(modules: str) -> Iterable[Handler[Any, Any]]:
+    for name in filter(None, (part.strip() for part in modules.split(","))):
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:
+            raise SettingsError(f"HANDLER_MODULES: importing {name} fails: {type(error).__name__}: {error}") from error
+        handlers = getattr(module, "HANDLERS", None)
+        if not isinstance(handlers, tuple | list) or not all(isinstance(handler, Handler) for handler in handlers):
+            raise SettingsError(f"HANDLER_MODULES: {name} has no HANDLERS, a tuple of Handler objects")
+        yield from handlers

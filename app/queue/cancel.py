@@ -6,31 +6,33 @@ from uuid import UUID
 from app.core.events import Emit, TasksCanceled
 from app.core.task import Task, TaskStatus
 from app.db.engine import Database
-from app.queue.read import read_tasks
+from app.queue.finish import Left
+from app.queue.follow_up import FollowUp
+from app.queue.read import COLUMNS, read_tasks
 from app.queue.wakeup import Wakeup
 
 # Once committed, nobody's finish matches the row any more: both ask for status = 'processing'. Primary key; locks in
 # the order of ids, as every statement that can wait for a lock.
-_CANCEL = """
+_CANCEL = f"""
 WITH live AS MATERIALIZED (
     SELECT id, status FROM tasks
     WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')
     ORDER BY id
     FOR UPDATE
 )
-UPDATE tasks SET status = 'canceled', updated_at = clock_timestamp()
+UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), updated_at = clock_timestamp()
 FROM live WHERE tasks.id = live.id
-RETURNING tasks.id, tasks.kind, tasks.content::text, tasks.status, tasks.created_at, tasks.updated_at,
-    live.status AS was
+RETURNING {COLUMNS}, live.status AS was
 """
 
 
 class Canceler:
     """Cancels tasks, and tells the consumers that run them."""
 
-    def __init__(self, database: Database, wakeup: Wakeup, emit: Emit) -> None:
+    def __init__(self, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit) -> None:
         self._database = database
         self._wakeup = wakeup
+        self._follow_up = follow_up
         self._emit = emit
 
     async def cancel(self, ids: Sequence[UUID]) -> list[Task | None]:
@@ -40,10 +42,11 @@ class Canceler:
         DatabaseUnavailableError; the answer to a repeated call is then the same as if the first had got through.
         """
         canceled = await self._database.fetch(_CANCEL, ids)
+        tasks = {row["id"]: Task(*row[:-1]) for row in canceled}
         if canceled:
             self._wakeup.announce_canceled([row["id"] for row in canceled if row["was"] == TaskStatus.PROCESSING])
-            self._emit(TasksCanceled([row["id"] for row in canceled]))
-        tasks = {row["id"]: Task(*row[:-1]) for row in canceled}
+            self._follow_up.left(Left(t.id, t.kind, t.priority, t.concurrency_key, t.group_id) for t in tasks.values())
+            self._emit(TasksCanceled(list(tasks)))
         others = [task_id for task_id in ids if task_id not in tasks]
         if others:
             tasks |= await read_tasks(self._database, others)

@@ -15,10 +15,11 @@ SUSPECT_AT = 2  # as in the index tasks_suspect
 _CLAIM = """
 UPDATE tasks
 SET status = 'processing', attempt = attempt + 1, claim_id = gen_random_uuid(), consumer_id = $1,
-    updated_at = clock_timestamp()
+    started_at = clock_timestamp(), updated_at = clock_timestamp()
 FROM due
 WHERE tasks.id = due.id AND EXISTS (SELECT FROM consumers WHERE consumers.id = $1)
-RETURNING tasks.id, tasks.claim_id, tasks.kind, tasks.content::text, tasks.attempt
+RETURNING tasks.id, tasks.claim_id, tasks.kind, tasks.content::text, tasks.attempt, tasks.lost_count,
+    tasks.max_attempts, tasks.timeout_seconds, tasks.cursor::text, tasks.traceparent
 """
 
 # Primary key. An id from Redis is a hint: the task may be gone, taken, canceled or not due. Written IS TRUE, the
@@ -26,33 +27,51 @@ RETURNING tasks.id, tasks.claim_id, tasks.kind, tasks.content::text, tasks.attem
 _BY_ID = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM tasks
-    WHERE id = ANY($2::uuid[]) AND (status = 'pending') IS TRUE AND kind = ANY($3::text[])
+    WHERE id = ANY($2::uuid[]) AND (status = 'pending' AND NOT is_blocked) IS TRUE AND kind = ANY($3::text[])
         AND run_at <= now() AND lost_count < {SUSPECT_AT}
     FOR UPDATE SKIP LOCKED
 )
 {_CLAIM}
 """
 
-# Indexes tasks_due and tasks_suspect. Finds what no id announced: Redis was away or lost its memory, or the task has
-# only now come due.
-_DUE = """
+# Index tasks_due. Finds what no id announced: Redis was away or lost its memory, or the task has only now come due.
+# One look into the index for each priority and kind, higher priorities first; what is due later, or belongs to others,
+# is never read. LIMIT ends it as soon as it has enough, and only what was read until then is locked.
+_DUE = f"""
+WITH due AS MATERIALIZED (
+    SELECT ready.id
+    FROM (SELECT * FROM unnest($3::text[], $4::smallint[]) WITH ORDINALITY AS wanted (kind, priority, place)
+          ORDER BY place) AS wanted
+    CROSS JOIN LATERAL (
+        SELECT id FROM tasks
+        WHERE status = 'pending' AND NOT is_blocked AND kind = wanted.kind AND priority = wanted.priority
+            AND run_at <= now() AND lost_count < {SUSPECT_AT}
+        ORDER BY run_at
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    ) AS ready
+    LIMIT $2
+)
+{_CLAIM}
+"""
+
+# Index tasks_suspect.
+_SUSPECTS = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM tasks
-    WHERE status = 'pending' AND kind = ANY($3::text[])
-        AND run_at <= now() AND lost_count {comparison} {suspect_at}
+    WHERE status = 'pending' AND NOT is_blocked AND kind = ANY($3::text[])
+        AND run_at <= now() AND lost_count >= {SUSPECT_AT}
     ORDER BY run_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
 )
-{claim}
+{_CLAIM}
 """
-_DUE_ORDINARY = _DUE.format(comparison="<", suspect_at=SUSPECT_AT, claim=_CLAIM)
-_DUE_SUSPECT = _DUE.format(comparison=">=", suspect_at=SUSPECT_AT, claim=_CLAIM)
 
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """Who claims, and the kinds of task it knows: during a deployment, an older consumer leaves newer kinds alone."""
+    """Who claims, and the kinds of task it serves: during a deployment, an older consumer leaves newer kinds alone."""
 
     consumer_id: UUID
     kinds: Sequence[str]
@@ -63,11 +82,15 @@ async def claim_ids(database: Database, who: Claimant, ids: Sequence[UUID]) -> l
     return [Claim(*row) for row in await database.fetch(_BY_ID, who.consumer_id, ids, who.kinds)]
 
 
-async def claim_due(database: Database, who: Claimant, limit: int) -> list[Claim]:
-    """Claim up to `limit` of the tasks that have been due longest. Raises as claim_ids."""
-    return [Claim(*row) for row in await database.fetch(_DUE_ORDINARY, who.consumer_id, limit, who.kinds)]
+async def claim_due(database: Database, who: Claimant, limit: int, wanted: Sequence[tuple[int, str]]) -> list[Claim]:
+    """Claim up to `limit` tasks that are due, in the order of these (priority, kind) pairs, within each the oldest.
+
+    Raises as claim_ids.
+    """
+    priorities, kinds = [pair[0] for pair in wanted], [pair[1] for pair in wanted]
+    return [Claim(*row) for row in await database.fetch(_DUE, who.consumer_id, limit, kinds, priorities)]
 
 
 async def claim_suspects(database: Database, who: Claimant, limit: int) -> list[Claim]:
     """Claim suspects only: the work of a quarantine consumer. Raises as claim_ids."""
-    return [Claim(*row) for row in await database.fetch(_DUE_SUSPECT, who.consumer_id, limit, who.kinds)]
+    return [Claim(*row) for row in await database.fetch(_SUSPECTS, who.consumer_id, limit, who.kinds)]

@@ -3,14 +3,15 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
 from app.core.errors import DatabaseUnavailableError, RejectedRowError
 from app.core.events import Emit, TasksCreated
-from app.core.task import NewTask, Task, TaskStatus
+from app.core.task import Hint, NewTask, Task, TaskStatus
 from app.db.engine import Database
+from app.queue.follow_up import FollowUp
 from app.queue.read import read_tasks
 from app.queue.wakeup import Wakeup
 
@@ -18,26 +19,60 @@ from app.queue.wakeup import Wakeup
 # that fails: 2 x (0.5 + 2) s is what it may take until its own answer.
 RETRY_SECONDS = 0.5
 _RETRY_PAUSE_SECONDS = 0.05
+_AT_ONCE = timedelta()
 
+# Of most tasks nothing is said but kind and content: these are written by a statement that knows no more.
+_INSERT_PLAIN = """
+INSERT INTO tasks (id, kind, content)
+SELECT id, kind, content::json FROM unnest($1::uuid[], $2::text[], $3::text[]) AS new (id, kind, content)
+ON CONFLICT (id) DO NOTHING
+RETURNING 1
+"""
+# A keyed task waits until it is admitted: queue/admit.py.
+INSERT = """
+INSERT INTO tasks (id, kind, content, priority, run_at, max_attempts, timeout_seconds, concurrency_key,
+    concurrency_limit, is_blocked, group_id, traceparent)
+SELECT id, kind, content::json, priority, coalesce(run_at, now() + delay), max_attempts, timeout_seconds,
+    concurrency_key, concurrency_limit, concurrency_key IS NOT NULL, group_id, traceparent
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::timestamptz[], $6::interval[], $7::int[],
+    $8::float8[], $9::text[], $10::int[], $11::uuid[], $12::text[])
+    AS new (id, kind, content, priority, run_at, delay, max_attempts, timeout_seconds, concurrency_key,
+        concurrency_limit, group_id, traceparent)
+ON CONFLICT (id) DO NOTHING
+RETURNING 1
+"""
 # The ids are ours, so a statement whose COMMIT got no answer is simply sent again: what is there already is left alone.
 # now() is the transaction's time, which is also the default of created_at: one value serves every row of the batch.
-_INSERT = """
-WITH created AS (
-    INSERT INTO tasks (id, kind, content)
-    SELECT id, kind, content::json FROM unnest($1::uuid[], $2::text[], $3::text[]) AS new (id, kind, content)
-    ON CONFLICT (id) DO NOTHING
-    RETURNING 1
-)
-SELECT now(), count(*) FROM created
-"""
+_COUNTED = "WITH created AS ({insert}) SELECT now(), count(*) FROM created"
+_CREATE_PLAIN = _COUNTED.format(insert=_INSERT_PLAIN)
+_CREATE = _COUNTED.format(insert=INSERT)
+
+
+def columns(batch: Sequence[NewTask]) -> tuple[list[object], ...]:
+    """The arguments of INSERT."""
+    return (
+        [t.id for t in batch],
+        [t.kind for t in batch],
+        [t.content for t in batch],
+        [t.priority for t in batch],
+        [t.run_at for t in batch],
+        [_AT_ONCE if t.delay is None else t.delay for t in batch],
+        [t.max_attempts for t in batch],
+        [t.timeout_seconds for t in batch],
+        [t.concurrency_key for t in batch],
+        [t.concurrency_limit for t in batch],
+        [t.group_id for t in batch],
+        [t.traceparent for t in batch],
+    )
 
 
 class Creator:
     """Writes batches of new tasks, then wakes the consumers."""
 
-    def __init__(self, database: Database, wakeup: Wakeup, emit: Emit) -> None:
+    def __init__(self, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit) -> None:
         self._database = database
         self._wakeup = wakeup
+        self._follow_up = follow_up
         self._emit = emit
 
     async def create(self, batch: Sequence[NewTask]) -> list[Task | Exception]:
@@ -47,10 +82,18 @@ class Creator:
         PostgreSQL stayed away; whether the tasks were then created is unknown.
         """
         results = await self._insert(batch)
-        created = [task.id for task in results if isinstance(task, Task)]
+        created = [task for task in results if isinstance(task, Task)]
         if created:
-            self._wakeup.push(created)  # strictly after the COMMIT, and never waited for: the rows are the outbox
-            self._emit(TasksCreated(created))
+            # Strictly after the COMMIT, and never waited for: the rows are the outbox.
+            self._wakeup.push(
+                [
+                    Hint(task.id, task.kind, task.priority)
+                    for task in created
+                    if task.concurrency_key is None and task.run_at <= task.created_at
+                ]
+            )
+            self._follow_up.freed({task.concurrency_key for task in created if task.concurrency_key is not None})
+            self._emit(TasksCreated([task.id for task in created]))
         return results
 
     async def _insert(self, batch: Sequence[NewTask]) -> list[Task | Exception]:
@@ -63,11 +106,12 @@ class Creator:
             return await self._insert(batch[:middle]) + await self._insert(batch[middle:])
 
     async def _insert_all(self, batch: Sequence[NewTask]) -> list[Task]:
-        columns = [t.id for t in batch], [t.kind for t in batch], [t.content for t in batch]
+        is_plain = all(_is_plain(task) for task in batch)
+        statement, arguments = (_CREATE_PLAIN, columns(batch)[:3]) if is_plain else (_CREATE, columns(batch))
         give_up = time.monotonic() + RETRY_SECONDS
         while True:
             try:
-                created_at, count = (await self._database.fetch(_INSERT, *columns))[0]
+                created_at, count = (await self._database.fetch(statement, *arguments))[0]
                 if count == len(batch):
                     return [_pending(task, created_at) for task in batch]
                 # An earlier try had committed after all, so the rows have that try's time.
@@ -79,5 +123,29 @@ class Creator:
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)
 
 
+def _is_plain(task: NewTask) -> bool:
+    return task == NewTask(task.id, task.kind, task.content)
+
+
 def _pending(task: NewTask, created_at: datetime) -> Task:
-    return Task(task.id, task.kind, task.content, TaskStatus.PENDING, created_at, None)
+    return Task(
+        id=task.id,
+        kind=task.kind,
+        content=task.content,
+        status=TaskStatus.PENDING,
+        priority=task.priority,
+        attempt=0,
+        max_attempts=task.max_attempts,
+        timeout_seconds=task.timeout_seconds,
+        concurrency_key=task.concurrency_key,
+        group_id=task.group_id,
+        progress=None,
+        result=None,
+        error=None,
+        history=None,
+        run_at=task.run_at or created_at + (task.delay or _AT_ONCE),
+        created_at=created_at,
+        updated_at=None,
+        started_at=None,
+        finished_at=None,
+    )

@@ -1,13 +1,18 @@
 """Finish: processing → completed, failed, or back to pending, by the holder of the claim alone (docs/protocol.md)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from app.core.task import Claim, TaskStatus
+from app.core.task import Claim, ErrorCode, TaskStatus
 from app.db.engine import Database
 
 _LONGEST_MESSAGE = 2_000
+# Of a task's earlier errors, as many as leave room for one more.
+HISTORY = "CASE WHEN jsonb_array_length(history) >= 20 THEN history - 0 ELSE coalesce(history, '[]') END"
 
 # The fence: each row is found by its id and locked in the order of ids, so that two batches over the same rows can't
 # deadlock; after waiting for a lock PostgreSQL checks the condition again on the newest version of the row.
@@ -22,73 +27,143 @@ WITH held AS MATERIALIZED (
     ) AS locked
 )
 """
-_HELD_CLAIMS = _HELD.format(mine="$1::uuid[], $2::uuid[]", columns="id, claim_id")
-_HELD_FAILURES = _HELD.format(mine="$1::uuid[], $2::uuid[], $3::text[]", columns="id, claim_id, error")
+
+
+def _held(**columns: str) -> str:
+    arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), start=1))
+    return _HELD.format(mine=arrays, columns=", ".join(columns))
+
+
+_LEFT = "tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.group_id"
 
 _COMPLETE = f"""
-{_HELD_CLAIMS}
-UPDATE tasks SET status = 'completed', updated_at = clock_timestamp()
-FROM held WHERE tasks.id = held.id
-RETURNING tasks.id
-"""
-
-_FAIL = f"""
-{_HELD_FAILURES}
-UPDATE tasks SET status = 'failed', error = held.error::jsonb || jsonb_build_object('at', clock_timestamp()),
+{_held(id="uuid", claim_id="uuid", result="text")}
+UPDATE tasks SET status = 'completed', result = held.result::json, finished_at = clock_timestamp(),
     updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
-RETURNING tasks.id
+RETURNING {_LEFT}
+"""
+
+# The group is marked in the same statement, so that its other members are canceled whatever dies next.
+_FAIL = f"""
+{_held(id="uuid", claim_id="uuid", error="text")}, failed AS (
+    UPDATE tasks SET status = 'failed', error = held.error::jsonb || jsonb_build_object('at', clock_timestamp()),
+        finished_at = clock_timestamp(), updated_at = clock_timestamp()
+    FROM held WHERE tasks.id = held.id
+    RETURNING {_LEFT}
+), marked AS (
+    UPDATE groups SET failed_at = clock_timestamp()
+    WHERE id IN (SELECT group_id FROM failed WHERE group_id IS NOT NULL)
+        AND on_failure = 'cancel_rest' AND failed_at IS NULL
+)
+SELECT * FROM failed
+"""
+
+# Keeps its claim id, which tells a lost answer from a lost claim.
+_RETRY = f"""
+{_held(id="uuid", claim_id="uuid", error="text", delay="interval")}
+UPDATE tasks SET status = 'pending', consumer_id = NULL, run_at = clock_timestamp() + held.delay,
+    is_blocked = concurrency_key IS NOT NULL, updated_at = clock_timestamp(),
+    history = {HISTORY} || jsonb_build_array(held.error::jsonb || jsonb_build_object('at', clock_timestamp()))
+FROM held WHERE tasks.id = held.id
+RETURNING {_LEFT}
+"""
+
+_SNOOZE = f"""
+{_held(id="uuid", claim_id="uuid", run_at="timestamptz")}
+UPDATE tasks SET status = 'pending', attempt = attempt - 1, consumer_id = NULL, run_at = held.run_at,
+    is_blocked = concurrency_key IS NOT NULL, updated_at = clock_timestamp()
+FROM held WHERE tasks.id = held.id
+RETURNING {_LEFT}
 """
 
 # Nothing went wrong with the task, so the attempt is given back; run_at stays, so it keeps its place.
 _RELEASE = f"""
-{_HELD_CLAIMS}
+{_held(id="uuid", claim_id="uuid")}
 UPDATE tasks SET status = 'pending', attempt = attempt - 1, claim_id = NULL, consumer_id = NULL,
-    updated_at = clock_timestamp()
+    is_blocked = concurrency_key IS NOT NULL, updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
-RETURNING tasks.id
+RETURNING {_LEFT}
 """
 
-# A terminal row under our own claim: our write took effect and its answer was lost on the way.
-_ENDED_BY_US = """
-SELECT tasks.id FROM tasks
+# What our write would have made of it, under our own claim: it took effect, and its answer was lost on the way.
+_WRITTEN_BY_US = f"""
+SELECT {_LEFT} FROM tasks
 JOIN unnest($1::uuid[], $2::uuid[]) AS mine (id, claim_id) ON tasks.id = mine.id
 WHERE tasks.claim_id = mine.claim_id AND tasks.status = $3
 """
 
 
-async def complete(database: Database, claims: Sequence[Claim]) -> set[UUID]:
-    """Mark as completed; the ids of those that are. The rest was canceled or taken away meanwhile."""
-    ids, claim_ids = _columns(claims)
-    done = {row[0] for row in await database.fetch(_COMPLETE, ids, claim_ids)}
-    return done if len(done) == len(claims) else done | await _ended(database, claims, TaskStatus.COMPLETED)
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A task that has left `processing`, and what waits for that: others with its key, and its group."""
+
+    id: UUID
+    kind: str
+    priority: int
+    concurrency_key: str | None
+    group_id: UUID | None
 
 
-async def fail(database: Database, claims: Sequence[Claim], errors: Sequence[tuple[str, str]]) -> set[UUID]:
-    """Mark as failed, each with its (code, message); the ids of those that are."""
-    ids, claim_ids = _columns(claims)
-    records = [
-        json.dumps({"code": _storable(code), "message": _storable(message), "attempt": claim.attempt})
-        for claim, (code, message) in zip(claims, errors, strict=True)
+Written = Mapping[UUID, Left]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed."""
+
+    code: ErrorCode
+    message: str
+
+
+async def complete(database: Database, claims: Sequence[Claim], results: Sequence[str | None]) -> Written:
+    """Mark as completed, each with the JSON text of its result; those that are.
+
+    The rest was canceled or taken away meanwhile.
+    """
+    return await _write(database, _COMPLETE, claims, TaskStatus.COMPLETED, results)
+
+
+async def fail(database: Database, claims: Sequence[Claim], failures: Sequence[Failure]) -> Written:
+    """Mark as failed; as complete."""
+    return await _write(database, _FAIL, claims, TaskStatus.FAILED, _records(claims, failures))
+
+
+async def retry_at(
+    database: Database, claims: Sequence[Claim], failures: Sequence[Failure], delays: Sequence[timedelta]
+) -> Written:
+    """Back to pending after a failed attempt, due after a delay from now; as complete."""
+    return await _write(database, _RETRY, claims, TaskStatus.PENDING, _records(claims, failures), delays)
+
+
+async def snooze(database: Database, claims: Sequence[Claim], until: Sequence[datetime]) -> Written:
+    """Back to pending until then, and the attempt did not count; as complete."""
+    return await _write(database, _SNOOZE, claims, TaskStatus.PENDING, until)
+
+
+async def release(database: Database, claims: Sequence[tuple[UUID, UUID]]) -> list[Left]:
+    """Give (task id, claim id) back as pending; those that were still ours. No attempt is burnt."""
+    ids, claim_ids = [c[0] for c in claims], [c[1] for c in claims]
+    return [Left(*row) for row in await database.fetch(_RELEASE, ids, claim_ids)]
+
+
+async def _write(
+    database: Database, statement: str, claims: Sequence[Claim], status: TaskStatus, *columns: Sequence[Any]
+) -> Written:
+    ids, claim_ids = [c.id for c in claims], [c.claim_id for c in claims]
+    rows = await database.fetch(statement, ids, claim_ids, *columns)
+    if len(rows) < len(claims):
+        rows = [*rows, *await database.fetch(_WRITTEN_BY_US, ids, claim_ids, status)]
+    return {row[0]: Left(*row) for row in rows}
+
+
+def _records(claims: Sequence[Claim], failures: Sequence[Failure]) -> list[str]:
+    return [
+        json.dumps({"code": failure.code, "message": _storable(failure.message), "attempt": claim.attempt})
+        for claim, failure in zip(claims, failures, strict=True)
     ]
-    done = {row[0] for row in await database.fetch(_FAIL, ids, claim_ids, records)}
-    return done if len(done) == len(claims) else done | await _ended(database, claims, TaskStatus.FAILED)
 
 
 def _storable(message: str) -> str:
     """Without what JSONB refuses, and not endless: whatever a handler said, its failure must be recorded."""
     return message[:_LONGEST_MESSAGE].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-async def release(database: Database, claims: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
-    """Give (task id, claim id) back as pending; the ids of those that were still ours. No attempt is burnt."""
-    ids, claim_ids = [c[0] for c in claims], [c[1] for c in claims]
-    return {row[0] for row in await database.fetch(_RELEASE, ids, claim_ids)}
-
-
-async def _ended(database: Database, claims: Sequence[Claim], status: TaskStatus) -> set[UUID]:
-    return {row[0] for row in await database.fetch(_ENDED_BY_US, *_columns(claims), status)}
-
-
-def _columns(claims: Sequence[Claim]) -> tuple[list[UUID], list[UUID]]:
-    return [c.id for c in claims], [c.claim_id for c in claims]

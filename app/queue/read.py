@@ -6,10 +6,16 @@ from uuid import UUID
 from app.core.task import Task
 from app.db.engine import Database
 
-# Primary key.
-_SELECT = """
-SELECT id, kind, content::text, status, created_at, updated_at FROM tasks WHERE id = ANY($1::uuid[])
+# In the order of core/task.py's Task.
+COLUMNS = """
+tasks.id, tasks.kind, tasks.content::text, tasks.status, tasks.priority, tasks.attempt, tasks.max_attempts,
+tasks.timeout_seconds, tasks.concurrency_key, tasks.group_id, tasks.progress::text, tasks.result::text,
+tasks.error::text, tasks.history::text, tasks.run_at, tasks.created_at, tasks.updated_at, tasks.started_at,
+tasks.finished_at
 """
+
+# Primary key.
+_SELECT = f"SELECT {COLUMNS} FROM tasks WHERE id = ANY($1::uuid[])"
 
 
 async def read_tasks(database: Database, ids: Sequence[UUID]) -> dict[UUID, Task]:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from app.core.task import TaskStatus
 from app.db.engine import Database
 from app.queue.claim import SUSPECT_AT
+from app.queue.finish import HISTORY, Left
 
 _RECOVER_SECONDS = 60.0  # one statement, however many tasks the dead held
 _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
@@ -34,8 +36,11 @@ WITH RECURSIVE holder AS (
 SELECT EXISTS (SELECT FROM consumers WHERE beat_at < clock_timestamp() - $1::interval)
        OR EXISTS (SELECT FROM holder WHERE consumer_id IS NOT NULL
                   AND NOT EXISTS (SELECT FROM consumers WHERE consumers.id = holder.consumer_id)) AS has_dead,
-       EXISTS (SELECT FROM tasks WHERE status = 'pending' AND run_at <= now() AND lost_count >= {SUSPECT_AT})
-           AS has_suspects
+       EXISTS (SELECT FROM tasks WHERE status = 'pending' AND NOT is_blocked AND run_at <= now()
+               AND lost_count >= {SUSPECT_AT} AND kind = ANY($2::text[])) AS has_suspects,
+       EXISTS (SELECT FROM tasks WHERE status = 'pending' AND is_blocked AND run_at <= now()) AS has_blocked,
+       EXISTS (SELECT FROM schedules WHERE enabled AND next_run_at <= now()) AS has_ticks,
+       EXISTS (SELECT FROM groups WHERE ended_at IS NULL) AS has_open_groups
 """
 
 _LOCK = "SELECT pg_try_advisory_xact_lock($1)"
@@ -47,22 +52,33 @@ _ORPHANED = """
 SELECT DISTINCT consumer_id FROM tasks
 WHERE status = 'processing' AND NOT EXISTS (SELECT FROM consumers WHERE consumers.id = tasks.consumer_id)
 """
+_ERROR = """jsonb_build_object('code', 'consumer_lost', 'attempt', attempt, 'at', clock_timestamp(),
+    'message', 'The consumer that ran this task died; it was lost ' || (lost_count + 1) || ' times so far.')"""
+
 # Index tasks_processing. A consumer id is registered before it claims and never used again, so one without a row stays
 # dead, and an explicit list of them can't go stale.
-_RECOVER = """
+_RECOVER = f"""
 WITH lost AS MATERIALIZED (
-    SELECT id FROM tasks WHERE status = 'processing' AND consumer_id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
+    SELECT id, lost_count + 1 >= $2 AS is_last FROM tasks
+    WHERE status = 'processing' AND consumer_id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
+), recovered AS (
+    UPDATE tasks
+    SET lost_count = lost_count + 1, updated_at = clock_timestamp(),
+        status = CASE WHEN is_last THEN 'failed' ELSE 'pending' END,
+        finished_at = CASE WHEN is_last THEN clock_timestamp() END,
+        claim_id = CASE WHEN is_last THEN claim_id END,
+        consumer_id = CASE WHEN is_last THEN consumer_id END,
+        is_blocked = NOT is_last AND concurrency_key IS NOT NULL,
+        error = CASE WHEN is_last THEN {_ERROR} END,
+        history = CASE WHEN is_last THEN history ELSE {HISTORY} || {_ERROR} END
+    FROM lost WHERE tasks.id = lost.id
+    RETURNING tasks.status, tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.group_id
+), marked AS (
+    UPDATE groups SET failed_at = clock_timestamp()
+    WHERE id IN (SELECT group_id FROM recovered WHERE status = 'failed' AND group_id IS NOT NULL)
+        AND on_failure = 'cancel_rest' AND failed_at IS NULL
 )
-UPDATE tasks
-SET lost_count = lost_count + 1, updated_at = clock_timestamp(),
-    status = CASE WHEN lost_count + 1 >= $2 THEN 'failed' ELSE 'pending' END,
-    claim_id = CASE WHEN lost_count + 1 >= $2 THEN claim_id END,
-    consumer_id = CASE WHEN lost_count + 1 >= $2 THEN consumer_id END,
-    error = CASE WHEN lost_count + 1 >= $2 THEN jsonb_build_object(
-        'code', 'consumer_lost', 'attempt', attempt, 'at', clock_timestamp(),
-        'message', 'The consumer that ran this task died, ' || (lost_count + 1) || ' times.') END
-FROM lost WHERE tasks.id = lost.id
-RETURNING tasks.id, status
+SELECT * FROM recovered
 """
 
 
@@ -72,14 +88,17 @@ class Look:
 
     has_dead: bool
     has_suspects: bool
+    has_blocked: bool
+    has_ticks: bool
+    has_open_groups: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What a sweep did."""
 
-    pending: Sequence[UUID]
-    failed: Sequence[UUID]
+    pending: Sequence[Left]
+    failed: Sequence[Left]
 
 
 async def register(database: Database, consumer_id: UUID, host: str, pid: int) -> None:
@@ -97,9 +116,9 @@ async def held_rows(database: Database, consumer_id: UUID) -> dict[UUID, UUID]:
     return {row[0]: row[1] for row in await database.fetch(_HELD_ROWS, consumer_id)}
 
 
-async def look(database: Database, lease_seconds: float) -> Look:
-    """Whether a sweep would find anything, and whether suspects wait for a quarantine consumer."""
-    return Look(*(await database.fetch(_LOOK, timedelta(seconds=lease_seconds)))[0])
+async def look(database: Database, lease_seconds: float, kinds: Sequence[str]) -> Look:
+    """What waits for a sweep; of suspects, only those of these kinds."""
+    return Look(*(await database.fetch(_LOOK, timedelta(seconds=lease_seconds), kinds))[0])
 
 
 async def recover(database: Database, lease_seconds: float, max_lost: int) -> Recovered:
@@ -114,4 +133,5 @@ async def recover(database: Database, lease_seconds: float, max_lost: int) -> Re
         orphaned = [row[0] for row in await connection.fetch(_ORPHANED)]
         await connection.execute(f"SET LOCAL statement_timeout = '{_RECOVER_SECONDS:g}s'")
         rows = await connection.fetch(_RECOVER, orphaned, max_lost, timeout=_RECOVER_SECONDS) if orphaned else []
-    return Recovered([r[0] for r in rows if r[1] == "pending"], [r[0] for r in rows if r[1] == "failed"])
+    pending = [Left(*row[1:]) for row in rows if row[0] == TaskStatus.PENDING]
+    return Recovered(pending, [Left(*row[1:]) for row in rows if row[0] == TaskStatus.FAILED])

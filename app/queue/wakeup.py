@@ -1,4 +1,4 @@
-"""Redis: the list of ids that wakes consumers, and the channel of cancels. Hints only: all of it may be lost."""
+"""Redis: the lists of ids that wake consumers, and the channel of cancels. Hints only: all of it may be lost."""
 
 import asyncio
 import time
@@ -15,9 +15,10 @@ from redis.exceptions import RedisError
 from app.core.errors import WakeupUnavailableError
 from app.core.events import Emit
 from app.core.outage import Outage
+from app.core.task import Hint, Priority
 from app.utils.batcher import Batcher
 
-LIST = "taskmill:pending"
+LISTS = "taskmill:pending"
 CHANNEL = "taskmill:canceled"
 
 CALL_SECONDS = 1.0
@@ -38,33 +39,34 @@ class Wakeup:
         self._blocking: Redis | None = None
         self._outage = Outage(emit, "redis", "waking consumers")
         self._silent_until = 0.0
-        self._pushes: Batcher[Sequence[UUID], None] = Batcher(self._push, _BATCH)
+        self._pushes: Batcher[Sequence[Hint], None] = Batcher(self._push, _BATCH)
         self._cancels: Batcher[Sequence[UUID], None] = Batcher(self._publish, _BATCH)
 
-    def push(self, ids: Sequence[UUID]) -> None:
+    def push(self, hints: Sequence[Hint]) -> None:
         """Announce pending tasks. Returns at once; failures are logged once an outage."""
-        if ids and len(self._pushes) < _BACKLOG:
-            self._pushes.submit(ids)
+        if hints and len(self._pushes) < _BACKLOG:
+            self._pushes.submit(hints)
 
     def announce_canceled(self, ids: Sequence[UUID]) -> None:
         """Tell whoever runs these tasks to stop. Returns at once."""
         if ids:
             self._cancels.submit(ids)
 
-    async def pop(self, limit: int, seconds: float) -> list[UUID]:
-        """Up to `limit` ids, waiting up to `seconds` for the first; with 0 seconds, what is there now.
+    async def pop(self, wanted: Sequence[tuple[int, str]], limit: int, seconds: float) -> list[Hint]:
+        """Up to `limit` ids of the first of these (priority, kind) that has any, waiting up to `seconds` for one.
 
         Never cancel this: a pop whose answer nobody reads has still taken the ids. Raises WakeupUnavailableError.
         """
+        lists = {list_name(priority, kind): (kind, priority) for priority, kind in wanted}
         try:
             if seconds:
                 # A connection of its own, since its answer may take that long: redis-py's default would give up first.
                 self._blocking = self._blocking or self._connect(seconds + CALL_SECONDS)
-                call = self._blocking.blmpop(seconds, 1, LIST, direction="LEFT", count=limit)
+                call = self._blocking.blmpop(seconds, len(lists), *lists, direction="LEFT", count=limit)
             else:
-                call = self._client.lmpop(1, LIST, direction="LEFT", count=limit)
+                call = self._client.lmpop(len(lists), *lists, direction="LEFT", count=limit)
             answer = await cast("Awaitable[Any]", call)
-            return _ids(answer[1]) if answer else []
+            return [Hint(task_id, *lists[answer[0].decode()]) for task_id in _ids(answer[1])] if answer else []
         except (*_TROUBLE, LookupError, TypeError) as error:
             raise WakeupUnavailableError(str(error)) from error
 
@@ -105,12 +107,22 @@ class Wakeup:
             if client is not None:
                 await client.aclose()
 
-    async def _push(self, groups: list[Sequence[UUID]]) -> list[None]:
-        await self._send(lambda: cast("Awaitable[Any]", self._client.rpush(LIST, *_texts(groups))))
+    async def _push(self, groups: list[Sequence[Hint]]) -> list[None]:
+        lists: dict[tuple[int, str], list[str]] = {}
+        for group in groups:
+            for hint in group:
+                lists.setdefault((hint.priority, hint.kind), []).append(str(hint.id))
+
+        async def push_all() -> None:
+            for (priority, kind), ids in lists.items():
+                await cast("Awaitable[Any]", self._client.rpush(list_name(priority, kind), *ids))
+
+        await self._send(push_all)
         return [None] * len(groups)
 
     async def _publish(self, groups: list[Sequence[UUID]]) -> list[None]:
-        await self._send(lambda: cast("Awaitable[Any]", self._client.publish(CHANNEL, ",".join(_texts(groups)))))
+        message = ",".join(str(task_id) for group in groups for task_id in group)
+        await self._send(lambda: cast("Awaitable[Any]", self._client.publish(CHANNEL, message)))
         return [None] * len(groups)
 
     async def _send(self, command: Callable[[], Awaitable[Any]]) -> None:
@@ -130,8 +142,9 @@ class Wakeup:
         )
 
 
-def _texts(groups: list[Sequence[UUID]]) -> list[str]:
-    return [str(task_id) for group in groups for task_id in group]
+def list_name(priority: int, kind: str) -> str:
+    """The list of ids of these tasks. A consumer that serves only some kinds takes no other's ids."""
+    return f"{LISTS}:{Priority(priority).name.lower()}:{kind}"
 
 
 def _ids(raw: Iterable[bytes]) -> list[UUID]:

@@ -24,7 +24,11 @@ async def test_a_task_goes_from_pending_to_completed(database_url: str, redis_ur
         assert await taskmill.reaches(created["id"], "completed") > 0.3
         ended = await taskmill.get(created["id"])
         assert TIME.fullmatch(ended["updated_at"])
-        assert {**ended, "status": "pending", "updated_at": None} == created
+        assert TIME.fullmatch(ended["started_at"])
+        assert TIME.fullmatch(ended["finished_at"])
+        assert ended["attempt"] == 1
+        unchanged = {"status": "pending", "updated_at": None, "started_at": None, "finished_at": None, "attempt": 0}
+        assert ended | unchanged == created
         late = await taskmill.client.patch(f"/task/{created['id']}/cancel")
         assert late.status_code == 400
         assert late.headers["content-type"] == "application/problem+json"

@@ -10,6 +10,7 @@ from app.core.task import NewTask
 from app.db.engine import Database
 from app.queue.cancel import Canceler
 from app.queue.claim import Claimant
+from app.queue.follow_up import FollowUp
 from app.queue.recover import register
 from app.queue.wakeup import Wakeup
 from tests.support.waiting import EventLog
@@ -44,9 +45,15 @@ def insert(database: Database) -> Insert:
 
 
 @pytest.fixture
-def canceler(database: Database, wakeup: Wakeup, events: EventLog) -> Canceler:
+def follow_up(database: Database, wakeup: Wakeup, events: EventLog) -> FollowUp:
+    """What follows when tasks have left."""
+    return FollowUp(database, wakeup, events)
+
+
+@pytest.fixture
+def canceler(database: Database, wakeup: Wakeup, follow_up: FollowUp, events: EventLog) -> Canceler:
     """Cancels, as the API does."""
-    return Canceler(database, wakeup, events)
+    return Canceler(database, wakeup, follow_up, events)
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from app.queue import cancel, claim, finish, read, recover
 PLANS = {
     "read": (read._SELECT, 1, {"tasks_pkey"}),
     "claim by id": (claim._BY_ID, 3, {"tasks_pkey", "consumers_pkey"}),
-    "claim due": (claim._DUE_ORDINARY, 3, {"tasks_due", "tasks_pkey", "consumers_pkey"}),
-    "claim suspects": (claim._DUE_SUSPECT, 3, {"tasks_suspect", "tasks_pkey", "consumers_pkey"}),
-    "complete": (finish._COMPLETE, 2, {"tasks_pkey"}),
-    "fail": (finish._FAIL, 3, {"tasks_pkey"}),
+    "claim due": (claim._DUE, 4, {"tasks_due", "tasks_pkey", "consumers_pkey"}),
+    "claim suspects": (claim._SUSPECTS, 3, {"tasks_suspect", "tasks_pkey", "consumers_pkey"}),
+    "complete": (finish._COMPLETE, 3, {"tasks_pkey"}),
+    "fail": (finish._FAIL, 3, {"tasks_pkey", "groups_pkey"}),
     "release": (finish._RELEASE, 2, {"tasks_pkey"}),
-    "ended by us": (finish._ENDED_BY_US, 3, {"tasks_pkey"}),
+    "written by us": (finish._WRITTEN_BY_US, 3, {"tasks_pkey"}),
     "cancel": (cancel._CANCEL, 1, {"tasks_pkey"}),
     "held rows": (recover._HELD_ROWS, 1, {"tasks_processing"}),
-    "recover": (recover._RECOVER, 2, {"tasks_processing", "tasks_pkey"}),
+    "recover": (recover._RECOVER, 2, {"tasks_processing", "tasks_pkey", "groups_pkey"}),
 }
 
 FILL = """

@@ -26,4 +26,4 @@ async def simulate(payload: Simulate, task: TaskContext[SimulateOptions]) -> Don
     return Done()
 
 
-HANDLER = Handler(payload=Simulate, options=SimulateOptions, run=simulate)
+HANDLER = Handler(payload=Simulate, run=simulate, options=SimulateOptions)

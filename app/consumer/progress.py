@@ -1,0 +1,59 @@
+"""Gathers what running handlers say of their progress, and writes it now and then."""
+
+import asyncio
+from contextlib import suppress
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from app.core.errors import DatabaseUnavailableError
+from app.core.task import Claim
+from app.db.engine import Database
+from app.handler_api.context import Progress
+from app.queue.progress import write_progress
+
+_EVERY_SECONDS = 0.25
+
+
+class ProgressWriter:
+    """One statement for all runs of this process, every quarter of a second while anything was said."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._latest: dict[UUID, tuple[Claim, Progress]] = {}  # by claim id
+        self._writing: asyncio.Task[None] | None = None
+
+    def note(self, claim: Claim, progress: Progress) -> None:
+        """Take the latest word of this run."""
+        self._latest[claim.claim_id] = claim, progress
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all())
+
+    def forget(self, claim: Claim) -> None:
+        """What was said is out of date."""
+        self._latest.pop(claim.claim_id, None)
+
+    async def flush(self, claim: Claim) -> None:
+        """Before its outcome is recorded: what this run said last must not be lost."""
+        if claim.claim_id in self._latest:
+            await self._write()
+
+    async def _write_all(self) -> None:
+        try:
+            while self._latest:
+                await asyncio.sleep(_EVERY_SECONDS)
+                await self._write()
+        finally:
+            self._writing = None
+
+    async def _write(self) -> None:
+        latest, self._latest = list(self._latest.values()), {}
+        if not latest:
+            return
+        with suppress(DatabaseUnavailableError):  # the recorder says so; the next word of progress is as good
+            await write_progress(self._database, [claim for claim, _ in latest], [as_json(p) for _, p in latest])
+
+
+def as_json(progress: Progress) -> str:
+    """As clients see it."""
+    return to_json(progress).decode()

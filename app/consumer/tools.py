@@ -1,0 +1,112 @@
+"""What a handler can do besides its own work, as it is handed to it. The same in a consumer and in its children."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from aiohttp import ClientSession
+from pydantic_core import from_json, to_json
+
+from app.consumer.progress import ProgressWriter, as_json
+from app.core.config import Settings
+from app.core.events import Emit
+from app.core.task import Claim
+from app.db.engine import Database, work_database
+from app.handler_api.context import Options, Progress, TaskContext
+from app.handler_api.http import open_client
+from app.handler_api.spawn import Child, OnFailure
+from app.handlers import Catalog
+from app.queue.progress import checkpoint
+from app.queue.spawn import Spawner
+from app.queue.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    import asyncpg
+
+
+class Toolbox:
+    """What all runs of a process share. `database` is the queue's own pool; handlers' work has another."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, database: Database, wakeup: Wakeup, emit: Emit) -> None:
+        self._settings = settings
+        self.work = work_database(settings)
+        self.spawner = Spawner(database, wakeup, catalog.check, emit)
+        self.progress = ProgressWriter(database)
+        self._http: ClientSession | None = None
+
+    @property
+    def http(self) -> ClientSession:
+        """Opened when the first handler asks for it."""
+        if self._http is None:
+            self._http = open_client(self._settings.http_allow_private)
+        return self._http
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        if self._http is not None:
+            await self._http.close()
+        await self.work.close()
+
+    def context(
+        self, claim: Claim, options: Options, is_stopping: Callable[[], bool], deadline: datetime | None
+    ) -> TaskContext[Any]:
+        """What a run gets to know and to use."""
+        logger = logging.getLogger(f"taskmill.handler.{claim.kind}")
+        return TaskContext(
+            id=claim.id,
+            attempt=claim.attempt,
+            options=options,
+            log=_TaskLog(logger, {"task_id": str(claim.id), "attempt": claim.attempt}),
+            tools=_RunTools(self, claim),
+            is_stopping=is_stopping,
+            deadline=deadline,
+            cursor=None if claim.cursor is None else from_json(claim.cursor),
+            traceparent=claim.traceparent,
+        )
+
+
+class _TaskLog(logging.LoggerAdapter[logging.Logger]):
+    """Adds the task's id to what the handler says."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Both the line's own fields and the task's."""
+        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
+
+
+@dataclass(frozen=True, slots=True)
+class _RunTools:
+    """The tools of one run."""
+
+    box: Toolbox
+    claim: Claim
+
+    @property
+    def http(self) -> ClientSession:
+        return self.box.http
+
+    def progress(self, progress: Progress) -> None:
+        self.box.progress.note(self.claim, progress)
+
+    def checkpoint(
+        self, progress: Progress | None, cursor: Any
+    ) -> AbstractAsyncContextManager["asyncpg.Connection[asyncpg.Record]"]:
+        return self._checkpoint(progress, cursor)
+
+    @asynccontextmanager
+    async def _checkpoint(
+        self, progress: Progress | None, cursor: Any
+    ) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        marks = None if progress is None else as_json(progress), None if cursor is None else to_json(cursor).decode()
+        async with checkpoint(self.box.work, self.claim, *marks) as connection:
+            yield connection
+            self.box.progress.forget(self.claim)  # it would put the clock back
+
+    async def spawn(self, key: str, children: Sequence[Child]) -> list[UUID]:
+        return await self.box.spawner.spawn(self.claim, key, children)
+
+    async def spawn_group(self, key: str, children: Sequence[Child], on_failure: OnFailure, then: Child | None) -> UUID:
+        return await self.box.spawner.spawn_group(self.claim, key, children, on_failure, then)

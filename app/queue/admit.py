@@ -1,0 +1,87 @@
+"""Admit: of the tasks with one concurrency key, let through as many as may run at once.
+
+A keyed task is pending and blocked until it is admitted; claims see admitted ones only, and never look at keys. What is
+admitted and not ended holds one of the key's places. Whatever gives a place back (an end, a retry, a release, the
+recovery of a dead consumer's task) is followed by an admission, and each sweep makes up for one that was lost.
+"""
+
+from collections.abc import Sequence
+
+from app.core.task import Hint
+from app.db.engine import Database
+
+_LOCK_CLASS = 0x7A5D
+_SWEEP_LOCK = 0x7A5E
+_MOST_KEYS = 1_000  # in one sweep; the next goes on
+
+# Two admissions of one key must not both count before either has let anything through. In the order of the locks, so
+# that two batches can't deadlock; a statement of its own, so that the next one's snapshot is younger.
+_LOCK = """
+SELECT pg_advisory_xact_lock($1, place.hash)
+FROM (SELECT DISTINCT hashtext(key) AS hash FROM unnest($2::text[]) AS key ORDER BY hash) AS place
+"""
+
+# Indexes tasks_admitted (places taken) and tasks_blocked (who is next; one look for each priority, so that what is due
+# later is never read). The limit is that of the task whose turn it is.
+_NEXT = """
+SELECT ready.* FROM unnest(ARRAY[0, 1, 2]::smallint[]) AS level (priority) CROSS JOIN LATERAL (
+    SELECT {columns} FROM tasks
+    WHERE status = 'pending' AND is_blocked AND concurrency_key = keys.key AND priority = level.priority
+        AND run_at <= now()
+    ORDER BY run_at LIMIT {limit} {lock}
+) AS ready LIMIT {limit}
+"""
+_ADMIT = f"""
+WITH next AS MATERIALIZED (
+    SELECT ready.id FROM (SELECT DISTINCT key FROM unnest($1::text[]) AS key) AS keys
+    CROSS JOIN LATERAL ({_NEXT.format(columns="concurrency_limit", limit="1", lock="")}) AS first
+    CROSS JOIN LATERAL (
+        SELECT greatest(0, first.concurrency_limit - count(*)) AS free FROM tasks
+        WHERE concurrency_key IS NOT NULL AND status IN ('pending', 'processing') AND NOT is_blocked
+            AND concurrency_key = keys.key
+    ) AS places
+    CROSS JOIN LATERAL ({_NEXT.format(columns="id", limit="places.free", lock="FOR UPDATE SKIP LOCKED")}) AS ready
+)
+UPDATE tasks SET is_blocked = false FROM next WHERE tasks.id = next.id
+RETURNING tasks.id, tasks.kind, tasks.priority
+"""
+
+_SWEEP_ALONE = "SELECT pg_try_advisory_xact_lock($1)"
+
+# Index tasks_blocked, stepping from one key to the next.
+_NEXT_KEY = """
+SELECT concurrency_key AS key FROM tasks
+WHERE status = 'pending' AND is_blocked AND run_at <= now() AND concurrency_key > {after}
+ORDER BY concurrency_key LIMIT 1
+"""
+_WAITING_KEYS = f"""
+WITH RECURSIVE waiting AS (
+    ({_NEXT_KEY.format(after="$1")})
+    UNION ALL
+    SELECT ({_NEXT_KEY.format(after="waiting.key")}) FROM waiting WHERE waiting.key IS NOT NULL
+)
+SELECT key FROM waiting WHERE key IS NOT NULL LIMIT $2
+"""
+
+
+async def admit(database: Database, keys: Sequence[str]) -> list[Hint]:
+    """Let through what these keys have places for; the tasks that can be claimed now.
+
+    Raises DatabaseUnavailableError: then the next sweep does it.
+    """
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute(_LOCK, _LOCK_CLASS, keys)
+        return [Hint(*row) for row in await connection.fetch(_ADMIT, keys)]
+
+
+async def admit_all(database: Database) -> list[Hint]:
+    """The same for every key that has somebody waiting. One sweep at a time; the others return at once."""
+    admitted: list[Hint] = []
+    async with database.connection() as connection, connection.transaction():
+        if not await connection.fetchval(_SWEEP_ALONE, _SWEEP_LOCK):
+            return []
+        last = ""
+        while keys := [row[0] for row in await connection.fetch(_WAITING_KEYS, last, _MOST_KEYS)]:
+            admitted += await admit(database, keys)
+            last = keys[-1]
+    return admitted
