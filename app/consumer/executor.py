@@ -1,7 +1,6 @@
 """Runs claimed tasks: from a claim to a recorded outcome."""
 
 import asyncio
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from app.core.task import Claim, ErrorCode
 from app.handler_api.handler import Handler
 from app.handler_api.outcome import Outcome, Retry
 from app.handlers import Catalog
+from app.utils.await_chain import await_chain
 
 _INSISTENCE = 3  # times that a handler is told to stop, a grace apart, before its slot is taken back
 
@@ -179,9 +179,7 @@ class Executor:
 
     def _give_up(self, run: Run) -> None:
         """Its claim ends here, so that nothing it writes through Taskmill counts; its slot goes to another."""
-        stack = io.StringIO()
-        run.task.print_stack(file=stack)
-        self._emit(HandlerStuck(run.claim.id, stack.getvalue()))
+        self._emit(HandlerStuck(run.claim.id, await_chain(run.task)))
         run.is_given_up = True
         self._stop_working(run)
         outcome = _outcome_of_stop(run)

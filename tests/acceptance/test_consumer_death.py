@@ -3,15 +3,13 @@
 import asyncio
 import signal
 import time
-from pathlib import Path
 
 from app.core.config import STOP_SECONDS
-from tests.support.processes import ROOT, Service, service
+from tests.support.processes import Service, service
 from tests.support.types import Connection
 from tests.support.waiting import until
 
 LONG = {"simulate_seconds": 60}
-POISON = f"{ROOT}:{Path(__file__).parent / 'poison'}"
 QUICK = {"beat_seconds": 0.3, "lease_seconds": 1.2, "poll_seconds": 0.3}
 
 
@@ -108,7 +106,7 @@ async def test_told_twice_it_stops_now(database_url: str, redis_url: str, sql: C
 async def test_a_poison_task_ends_and_its_neighbours_live(database_url: str, redis_url: str, sql: Connection) -> None:
     """It kills its consumer each time: twice among others, then alone in quarantine; then it is failed."""
     async with service(database_url, redis_url, **QUICK, consumer_concurrency=20) as taskmill:
-        taskmill.env["PYTHONPATH"] = POISON
+        taskmill.env["HANDLER_MODULES"] = "tests.handlers.poison"
         poison = await _insert_kind(sql, "poison")
         innocents = await _create_many(taskmill, 60, {"simulate_seconds": 0.05})
         supervising = asyncio.create_task(_keep_a_consumer_alive(taskmill))
@@ -143,7 +141,7 @@ async def test_a_handler_that_will_not_stop_does_not_hold_its_consumer(
 ) -> None:
     """It swallows its cancellation: the process ends all the same, in time, and the task is pending again."""
     async with service(database_url, redis_url, drain_seconds=0.2) as taskmill:
-        taskmill.env["PYTHONPATH"] = POISON
+        taskmill.env["HANDLER_MODULES"] = "tests.handlers.poison"
         await _insert_kind(sql, "stubborn")
         consumer = await taskmill.start_consumer()
         await _all_are(sql, "processing", 1)

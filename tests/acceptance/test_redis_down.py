@@ -5,11 +5,14 @@ import time
 
 from redis.asyncio import Redis
 
-from app.queue.wakeup import LIST
+from app.core.task import Priority
+from app.queue.wakeup import list_name
 from tests.support.processes import Service, service
 from tests.support.proxy import Proxy
 from tests.support.types import Connection
 from tests.support.waiting import until
+
+LIST = list_name(Priority.NORMAL, "simulate")
 
 
 async def _usual_create_seconds(taskmill: Service) -> float:

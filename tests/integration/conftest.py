@@ -6,13 +6,14 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
-from app.core.task import NewTask
+from app.core.task import Hint, NewTask, Priority
 from app.db.engine import Database
 from app.queue.cancel import Canceler
 from app.queue.claim import Claimant
+from app.queue.create import Creator
 from app.queue.follow_up import FollowUp
 from app.queue.recover import register
-from app.queue.wakeup import Wakeup
+from app.queue.wakeup import Wakeup, list_name
 from tests.support.waiting import EventLog
 
 Insert = Callable[..., Awaitable[list[UUID]]]
@@ -21,6 +22,20 @@ Insert = Callable[..., Awaitable[list[UUID]]]
 def new_task(content: str = '"x"') -> NewTask:
     """A task to create."""
     return NewTask(uuid7(), "simulate", content)
+
+
+WANTED = [(priority, "simulate") for priority in Priority]
+LIST = list_name(Priority.NORMAL, "simulate")  # where the ids of new_task() go
+
+
+def hint(task_id: UUID) -> Hint:
+    """What Redis is told of a new_task()."""
+    return Hint(task_id, "simulate", Priority.NORMAL)
+
+
+def creator(database: Database, wakeup: Wakeup, events: EventLog) -> Creator:
+    """Creates, as the API does."""
+    return Creator(database, wakeup, FollowUp(database, wakeup, events), events)
 
 
 def claimant(consumer_id: UUID, *kinds: str) -> Claimant:

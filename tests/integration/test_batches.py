@@ -10,6 +10,8 @@ from starlette.types import Message, Scope
 from app.api.task_api import TaskApi
 from app.core.config import Settings
 from app.db.engine import Database
+from app.handlers import Catalog
+from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
 from tests.integration.conftest import Insert
 from tests.support.proxy import EXECUTE, Proxy
@@ -33,7 +35,7 @@ def _asks_for(task_id: UUID) -> Scope:
 
 
 @pytest.mark.parametrize("call", ["get", "cancel"])
-async def test_calls_for_many_tasks_share_a_statement(  # noqa: PLR0917 - fixtures
+async def test_calls_for_many_tasks_share_a_statement(
     call: str,
     settings: Settings,
     watched: Database,
@@ -43,7 +45,9 @@ async def test_calls_for_many_tasks_share_a_statement(  # noqa: PLR0917 - fixtur
     insert: Insert,
 ) -> None:
     """200 at once, one statement on the wire; each gets the answer about its own task."""
-    ask = getattr(TaskApi(settings, watched, wakeup, events), call)
+    ask = getattr(
+        TaskApi(settings, Catalog.load(settings), watched, wakeup, FollowUp(watched, wakeup, events), events), call
+    )
     ids = await insert(201)
     await ask(_asks_for(ids[0]), _no_body)  # the statement is prepared
     database_proxy.requests.clear()

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from app.db.engine import Database
 from app.queue.claim import SUSPECT_AT, claim_due, claim_ids, claim_suspects
-from tests.integration.conftest import Insert, claimant
+from tests.integration.conftest import WANTED, Insert, claimant
 from tests.support.types import Connection
 
 
@@ -15,7 +15,7 @@ async def test_concurrent_claims_share_the_tasks(database: Database, insert: Ins
     claims = await asyncio.gather(
         claim_ids(database, claimant(consumer_id), ids),
         claim_ids(database, claimant(consumer_id), ids[::-1]),
-        claim_due(database, claimant(consumer_id), 300),
+        claim_due(database, claimant(consumer_id), 300, WANTED),
     )
     claimed = [claim for part in claims for claim in part]
     assert sorted(claim.id for claim in claimed) == sorted(ids)
@@ -32,7 +32,7 @@ async def test_a_locked_row_is_skipped_not_waited_for(
         await sql.execute("SELECT FROM tasks WHERE id = $1 FOR UPDATE", ids[1])
         async with asyncio.timeout(1):
             assert {c.id for c in await claim_ids(database, claimant(consumer_id), ids)} == {ids[0], ids[2]}
-    assert [c.id for c in await claim_due(database, claimant(consumer_id), 10)] == [ids[1]]
+    assert [c.id for c in await claim_due(database, claimant(consumer_id), 10, WANTED)] == [ids[1]]
 
 
 async def test_a_poll_takes_the_oldest_due(
@@ -42,9 +42,9 @@ async def test_a_poll_takes_the_oldest_due(
     ids = await insert(4)
     await sql.execute("UPDATE tasks SET run_at = now() - interval '1 minute' WHERE id = $1", ids[2])
     await sql.execute("UPDATE tasks SET run_at = now() + interval '1 minute' WHERE id = $1", ids[0])
-    assert [c.id for c in await claim_due(database, claimant(consumer_id), 1)] == [ids[2]]
+    assert [c.id for c in await claim_due(database, claimant(consumer_id), 1, WANTED)] == [ids[2]]
     assert await claim_ids(database, claimant(consumer_id), [ids[0]]) == []
-    assert {c.id for c in await claim_due(database, claimant(consumer_id), 10)} == {ids[1], ids[3]}
+    assert {c.id for c in await claim_due(database, claimant(consumer_id), 10, WANTED)} == {ids[1], ids[3]}
 
 
 async def test_only_pending_tasks_are_claimed(
@@ -60,7 +60,7 @@ async def test_a_consumer_without_a_lease_claims_nothing(database: Database, ins
     """Declared dead, it may still run for a moment: what it claims would be lost at once."""
     ids = await insert(2)
     assert await claim_ids(database, claimant(uuid4()), ids) == []
-    assert await claim_due(database, claimant(uuid4()), 10) == []
+    assert await claim_due(database, claimant(uuid4()), 10, WANTED) == []
 
 
 async def test_suspects_are_for_quarantine_only(
@@ -73,7 +73,7 @@ async def test_suspects_are_for_quarantine_only(
     assert [c.id for c in await claim_suspects(database, claimant(consumer_id), 10)] == [ids[0]]
     await sql.execute("UPDATE tasks SET status = 'pending' WHERE id = $1", ids[0])
     assert [c.id for c in await claim_ids(database, claimant(consumer_id), ids)] == [ids[1]]
-    assert await claim_due(database, claimant(consumer_id), 10) == []
+    assert await claim_due(database, claimant(consumer_id), 10, WANTED) == []
 
 
 async def test_kinds_that_a_consumer_does_not_know_are_left_to_others(
@@ -83,5 +83,5 @@ async def test_kinds_that_a_consumer_does_not_know_are_left_to_others(
     ids = await insert(2)
     older = claimant(consumer_id, "another")
     assert await claim_ids(database, older, ids) == []
-    assert await claim_due(database, older, 10) == []
-    assert len(await claim_due(database, claimant(consumer_id, "another", "simulate"), 10)) == 2
+    assert await claim_due(database, older, 10, [(1, "another")]) == []
+    assert len(await claim_due(database, claimant(consumer_id, "another", "simulate"), 10, WANTED)) == 2

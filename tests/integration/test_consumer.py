@@ -23,11 +23,12 @@ from app.core.events import (
     TasksReleased,
 )
 from app.db.engine import Database
-from app.handlers import load_options
+from app.handlers import Catalog
 from app.queue.cancel import Canceler
-from app.queue.wakeup import CHANNEL, LIST, Wakeup
+from app.queue.follow_up import FollowUp
+from app.queue.wakeup import CHANNEL, Wakeup
 from tests.conftest import quick_settings
-from tests.integration.conftest import Insert
+from tests.integration.conftest import LIST, Insert
 from tests.support.proxy import Proxy
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
@@ -45,7 +46,7 @@ SHORT = '{"simulate_seconds": 0}'
 async def consuming(settings: Settings, events: EventLog) -> AsyncIterator[None]:
     """A consumer that claims."""
     stop = StopRequest()
-    consumer = asyncio.create_task(Consumer(settings, load_options("simulate"), events).run(stop))
+    consumer = asyncio.create_task(Consumer(settings, Catalog.load(settings), events).run(stop))
     started = asyncio.create_task(events.seen(ConsumerStarted))
     await asyncio.wait([consumer, started], return_when=asyncio.FIRST_COMPLETED)
     try:
@@ -112,7 +113,9 @@ async def test_cancel_reaches_a_handler_without_redis(
     async with consuming(settings, events):
         ids = await insert(5, LONG)
         await until(count(5, "processing"))
-        latencies = await _cancel_latencies(events, Canceler(database, wakeup, events), ids)
+        latencies = await _cancel_latencies(
+            events, Canceler(database, wakeup, FollowUp(database, wakeup, events), events), ids
+        )
         assert max(latencies) < 2 * settings.beat_seconds
     await redis_proxy.start()
 
@@ -180,7 +183,7 @@ async def test_a_flushed_redis_loses_nothing(
 
 async def test_a_crash_ends_no_task(settings: Settings, events: EventLog, insert: Insert, count: Count) -> None:
     """One part of the consumer dies: it ends by that error, and what it ran is left for others to recover."""
-    consumer = Consumer(settings, load_options("simulate"), events)
+    consumer = Consumer(settings, Catalog.load(settings), events)
     running = asyncio.create_task(consumer.run(StopRequest()))
     await insert(3, LONG)
     await until(count(3, "processing"))

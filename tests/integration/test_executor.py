@@ -2,28 +2,48 @@
 
 import asyncio
 import json
+import logging
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from app.consumer.children import ChildPool
 from app.consumer.executor import Executor, StopReason
+from app.consumer.lane import Lane
 from app.consumer.recorder import Recorder
-from app.core.events import ClaimLost, HandlerRaised, HandlerStopped, TaskFailed, TasksCompleted, TasksReleased
+from app.consumer.tools import Toolbox
+from app.core.config import Settings
+from app.core.events import (
+    AttemptFailed,
+    ClaimLost,
+    HandlerRaised,
+    HandlerStopped,
+    HandlerStuck,
+    TaskFailed,
+    TasksCompleted,
+    TasksReleased,
+    TasksSnoozed,
+)
 from app.db.engine import Database
-from app.handler_api.context import Options
+from app.handler_api.context import Options, TaskContext
 from app.handler_api.handler import Handler
-from app.handler_api.outcome import Done, Fail
+from app.handler_api.outcome import Done, ErrorCode, Fail, Retry, Snooze
 from app.handler_api.payload import Payload
+from app.handlers import Catalog
 from app.queue.cancel import Canceler
-from app.queue.claim import claim_ids
+from app.queue.claim import claim_due
+from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
-from tests.integration.conftest import Insert, claimant
+from tests.integration.conftest import WANTED, Insert, claimant
 from tests.support.types import Connection
-from tests.support.waiting import EventLog
+from tests.support.waiting import EventLog, until
 
 
 class Count(Payload, kind="simulate"):
@@ -37,24 +57,41 @@ Execute = Callable[..., AbstractAsyncContextManager[Executor]]
 
 
 @pytest.fixture
-async def execute(database: Database, wakeup: Wakeup, events: EventLog, insert: Insert, consumer_id: UUID) -> Execute:
-    """Run a handler for one claimed task on an executor."""
+async def execute(
+    settings: Settings,
+    database: Database,
+    wakeup: Wakeup,
+    events: EventLog,
+    insert: Insert,
+    consumer_id: UUID,
+    sql: Connection,
+) -> Execute:
+    """Run a handler for one claimed task on an executor; it is the last of the attempts that a kind has by default."""
 
     @asynccontextmanager
-    async def running(handler: Run, content: str = '{"count": 1}') -> AsyncIterator[Executor]:
+    async def running(
+        handler: Run, content: str = '{"count": 1}', *, attempt: int = 5, **handler_options: Any
+    ) -> AsyncIterator[Executor]:
         def crash(error: BaseException) -> None:
             raise AssertionError(error)
 
-        handlers = {"simulate": (Handler(Count, Options, handler), Options())}
-        executor = Executor(5, handlers, Recorder(database, wakeup, events), events, crash)
-        (claim,) = await claim_ids(database, claimant(consumer_id), await insert(1, content))
+        catalog = Catalog({"simulate": Handler(Count, handler, **handler_options)}, {"simulate": Options()})
+        lane = Lane(["simulate"], 5)
+        toolbox = Toolbox(settings, catalog, database, wakeup, events)
+        recorder = Recorder(database, wakeup, FollowUp(database, wakeup, events), events)
+        children = ChildPool(settings, events)
+        executor = Executor([lane], catalog, toolbox, children, recorder, events, grace_seconds=0.1, on_crash=crash)
+        await insert(1, content)
+        await sql.execute("UPDATE tasks SET attempt = $1", attempt - 1)
+        (claim,) = await claim_due(database, claimant(consumer_id), 1, WANTED)
         executor.start(claim)
-        assert executor.free == 4
+        assert lane.free == 4
         yield executor
         async with asyncio.timeout(5):
             await executor.wait_until_idle()
-        assert executor.free == 5
+        assert lane.free == 5
         assert executor.runs == {}
+        await toolbox.close()
 
     return running
 
@@ -64,7 +101,7 @@ async def _ends(_: Count, __: object) -> Done:
 
 
 async def _gives_up(_: Count, __: object) -> Fail:
-    return Fail("the file is not there", "no_file")
+    return Fail("the file is not there", ErrorCode.DEPENDENCY_UNAVAILABLE)
 
 
 async def _raises(_: Count, __: object) -> Done:
@@ -95,14 +132,6 @@ class UnspeakableError(Exception):
         raise RuntimeError
 
 
-async def _forgets(_: Count, __: object) -> None:
-    pass
-
-
-async def _answers_true(_: Count, __: object) -> bool:
-    return True
-
-
 async def _exits(_: Count, __: object) -> Done:
     sys.exit(3)
 
@@ -115,15 +144,28 @@ async def _fails_strangely(_: Count, __: object) -> Fail:
     return Fail(ValueError("an object"), "a\0b")  # type: ignore[arg-type]
 
 
+async def _answers_with_no_json(_: Count, __: object) -> object:
+    return object()
+
+
+async def _answers_too_much(_: Count, __: object) -> str:
+    return "x" * 1_048_576
+
+
+async def _snoozes_without_a_zone(_: Count, __: object) -> Snooze:
+    return Snooze(datetime(2030, 1, 1))  # noqa: DTZ001 - that is the point
+
+
 @pytest.mark.parametrize(
     ("handler", "content", "code", "message"),
     [
-        (_forgets, '{"count": 1}', "bad_outcome", "returned NoneType"),
-        (_answers_true, '{"count": 1}', "bad_outcome", "returned bool"),
+        (_answers_with_no_json, '{"count": 1}', "handler_error", "The result is no JSON"),
+        (_answers_too_much, '{"count": 1}', "handler_error", "longer than 1,048,576 characters"),
+        (_snoozes_without_a_zone, '{"count": 1}', "handler_error", "a datetime with a time zone"),
         (_exits, '{"count": 1}', "handler_error", "SystemExit: 3"),
         (_raises_unspeakably, '{"count": 1}', "handler_error", "UnspeakableError: (it can't be put into words)"),
-        (_fails_strangely, '{"count": 1}', "a\ufffdb", "an object"),
-        (_gives_up, '{"count": 1}', "no_file", "the file is not there"),
+        (_fails_strangely, '{"count": 1}', "handler_error", "an object (a\ufffdb is no code)"),
+        (_gives_up, '{"count": 1}', "dependency_unavailable", "the file is not there"),
         (_raises, '{"count": 1}', "handler_error", "ValueError: boom"),
         (_cancels_itself, '{"count": 1}', "handler_error", "cancelled by something of its own"),
         (_ends, '{"count": "1"}', "invalid_payload", "/count: Input should be a valid integer"),
@@ -140,7 +182,7 @@ async def test_failures(
     code: str,
     message: str,
 ) -> None:
-    """Fail, an exception, and a payload that no longer validates are each `failed`, with why."""
+    """Fail, an exception in the last attempt, and a payload that no longer validates are each `failed`, with why."""
     async with execute(handler, content):
         await events.seen(TaskFailed)
     status, error = (await sql.fetch("SELECT status, error::text FROM tasks"))[0]
@@ -173,7 +215,7 @@ async def test_a_released_task_is_pending_again(
             await asyncio.sleep(0)
         executor.stop_all(StopReason.RELEASED)
         await events.seen(TasksReleased)
-    assert tuple((await sql.fetch("SELECT status, attempt FROM tasks"))[0]) == ("pending", 0)
+    assert tuple((await sql.fetch("SELECT status, attempt FROM tasks"))[0]) == ("pending", 4)
 
 
 async def test_an_outcome_that_comes_too_late_is_dropped(
@@ -192,3 +234,219 @@ async def test_an_outcome_that_comes_too_late_is_dropped(
         go_on.set()
         assert (await events.seen(ClaimLost)).task_id == run.claim.id
     assert await sql.fetchval("SELECT status FROM tasks") == "canceled"
+
+
+Row = dict[str, Any]
+
+
+async def _row(sql: Connection) -> Row:
+    """The task, its JSON parsed, and how long from now it is due."""
+    (record,) = await sql.fetch("SELECT *, extract(epoch FROM run_at - clock_timestamp())::float8 AS due FROM tasks")
+    row = dict(record)
+    for name in ("progress", "result", "error", "history", "cursor"):
+        row[name] = None if row[name] is None else json.loads(row[name])
+    return row
+
+
+@pytest.mark.parametrize("answer", [None, True, 7, "text", {"rows": [1, 2]}, datetime(2030, 1, 1, tzinfo=UTC)])
+async def test_a_plain_return_value_is_the_result(execute: Execute, sql: Connection, answer: object) -> None:
+    """As JSON; None is done as well, with nothing to say."""
+
+    async def answers(_: Count, __: object) -> object:
+        return answer
+
+    async with execute(answers):
+        pass
+    row = await _row(sql)
+    assert row["status"] == "completed"
+    assert row["result"] == ("2030-01-01T00:00:00Z" if isinstance(answer, datetime) else answer)
+    assert row["started_at"] < row["finished_at"]
+
+
+@pytest.mark.parametrize(("attempt", "highest"), [(1, 2), (2, 4), (4, 10)])
+async def test_an_exception_is_tried_again_after_a_while(
+    execute: Execute, events: EventLog, sql: Connection, attempt: int, highest: int
+) -> None:
+    """At random within a span that doubles, up to the cap; the error is in the history."""
+    async with execute(_raises, attempt=attempt, retry_cap_seconds=10):
+        failed = await events.seen(AttemptFailed)
+    row = await _row(sql)
+    assert (row["status"], row["attempt"], row["error"]) == ("pending", attempt, None)
+    assert row["consumer_id"] is None
+    assert 0 <= failed.seconds <= highest
+    assert row["due"] == pytest.approx(failed.seconds, abs=1)
+    (error,) = row["history"]
+    assert error["code"] == "handler_error"
+    assert error["message"] == "ValueError: boom"
+    assert error["attempt"] == attempt
+    assert datetime.fromisoformat(error["at"])
+
+
+async def test_a_handler_says_when_to_try_again(execute: Execute, sql: Connection) -> None:
+    """Its `after` overrides the backoff; reason and code are kept."""
+
+    async def busy(_: Count, __: object) -> Retry:
+        return Retry(3600, "the other side is busy", ErrorCode.DEPENDENCY_UNAVAILABLE)
+
+    async with execute(busy, attempt=1):
+        pass
+    row = await _row(sql)
+    assert row["due"] == pytest.approx(3600, abs=5)
+    assert row["history"][0]["code"] == "dependency_unavailable"
+    assert row["history"][0]["message"] == "the other side is busy"
+
+
+@pytest.mark.parametrize("after", [float("inf"), float("nan"), -5, 1e300])
+async def test_a_strange_delay_is_put_right(execute: Execute, sql: Connection, after: float) -> None:
+    """Whatever a handler says, its task is pending, at some time that there is."""
+
+    async def says(_: Count, __: object) -> Retry:
+        return Retry(after)
+
+    async with execute(says, attempt=1):
+        pass
+    row = await _row(sql)
+    assert row["status"] == "pending"
+    assert -5 <= row["due"] <= 3_650 * 86_400
+
+
+async def test_attempts_that_were_lost_do_not_count(execute: Execute, sql: Connection) -> None:
+    """Two of five runs ended with their consumers; MAX_LOST counts those."""
+    async with execute(_raises, attempt=5) as executor:
+        (run,) = executor.runs.values()
+        run.claim = replace(run.claim, lost_count=2)
+    assert (await _row(sql))["status"] == "pending"
+
+
+async def test_the_history_is_bounded(execute: Execute, sql: Connection) -> None:
+    """Of a thousand attempts the last twenty are told."""
+    errors = json.dumps([{"code": "handler_error", "message": "old", "attempt": n, "at": "x"} for n in range(1, 21)])
+    async with execute(_raises, attempt=21, max_attempts=1_000):
+        await sql.execute("UPDATE tasks SET history = $1::text::jsonb", errors)
+    assert [error["attempt"] for error in (await _row(sql))["history"]] == list(range(2, 22))
+
+
+async def test_a_snoozed_task_waits_and_burns_no_attempt(execute: Execute, events: EventLog, sql: Connection) -> None:
+    """It is no failure: nothing is in the history."""
+    until = datetime.now(UTC) + timedelta(hours=1)
+
+    async def snoozes(_: Count, __: object) -> Snooze:
+        return Snooze(until)
+
+    async with execute(snoozes, attempt=1):
+        await events.seen(TasksSnoozed)
+    row = await _row(sql)
+    assert (row["status"], row["attempt"], row["history"], row["run_at"]) == ("pending", 0, None, until)
+
+
+async def test_a_timeout_ends_the_attempt(execute: Execute, events: EventLog, sql: Connection) -> None:
+    """The handler is stopped, knows its deadline, and the code says why."""
+    deadlines: list[datetime | None] = []
+
+    async def hangs(_: Count, task: TaskContext[Options]) -> None:
+        deadlines.append(task.deadline)
+        assert task.seconds_left is not None
+        assert 0 < task.seconds_left <= 0.2
+        await asyncio.Event().wait()
+
+    async with execute(hangs, timeout_seconds=0.2, attempt=1):
+        await events.seen(HandlerStopped)
+    row = await _row(sql)
+    assert row["status"] == "pending"
+    assert row["history"][0]["code"] == "timeout"
+    (deadline,) = deadlines
+    assert deadline is not None
+    assert abs((deadline - row["started_at"]).total_seconds() - 0.2) < 1
+
+
+async def test_a_handler_that_turns_its_stop_into_an_error_has_timed_out(execute: Execute, sql: Connection) -> None:
+    """What it makes of being cancelled is no failure of its own."""
+
+    async def wraps(_: Count, __: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError("cancelled") from None
+
+    async with execute(wraps, timeout_seconds=0.05):
+        pass
+    row = await _row(sql)
+    assert (row["status"], row["error"]["code"]) == ("failed", "timeout")
+
+
+async def test_a_handler_that_will_not_stop_loses_its_slot(execute: Execute, events: EventLog, sql: Connection) -> None:
+    """Told four times, a grace apart; then its task goes on without it, and what it returns later is void."""
+    let_go = asyncio.Event()
+    times_told = 0
+
+    async def holds_out(_: Count, task: TaskContext[Options]) -> str:
+        nonlocal times_told
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                assert task.is_canceled
+                times_told += 1
+        return "too late"
+
+    async with execute(holds_out, timeout_seconds=0.05, attempt=1):
+        stuck = await events.seen(HandlerStuck)
+    assert "holds_out" in stuck.stack
+    assert times_told == 4
+    row = await _row(sql)
+    assert (row["status"], row["history"][0]["code"]) == ("pending", "timeout")
+    let_go.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (await _row(sql))["status"] == "pending"
+    assert not events.of(TasksCompleted)
+
+
+async def test_progress_is_seen_while_the_handler_runs(execute: Execute, sql: Connection) -> None:
+    """The latest word, within half a second."""
+    go_on = asyncio.Event()
+
+    async def works(_: Count, task: TaskContext[Options]) -> None:
+        for done in range(1, 101):
+            task.progress(done, 200, "halfway")
+        await go_on.wait()
+
+    async with execute(works):
+        start = time.monotonic()
+        await until(lambda: sql.fetchval("SELECT count(*) FROM tasks WHERE progress IS NOT NULL"))
+        assert time.monotonic() - start < 2
+        assert (await _row(sql))["progress"] == {"done": 100, "total": 200, "message": "halfway"}
+        go_on.set()
+
+
+async def test_the_last_word_of_progress_is_not_lost(execute: Execute, sql: Connection) -> None:
+    """Said right before the end, it is written before the outcome."""
+
+    async def works(_: Count, task: TaskContext[Options]) -> None:
+        task.progress(3, 3)
+
+    async with execute(works):
+        pass
+    row = await _row(sql)
+    assert (row["status"], row["progress"]) == ("completed", {"done": 3, "total": 3, "message": None})
+
+
+async def test_the_log_of_a_handler_carries_its_task(
+    execute: Execute, sql: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Besides the line's own fields."""
+
+    async def says(_: Count, task: TaskContext[Options]) -> None:
+        task.log.warning("half of it", extra={"rows": 3})
+
+    logger = logging.getLogger("taskmill.handler.simulate")
+    logger.addHandler(caplog.handler)
+    try:
+        async with execute(says):
+            pass
+    finally:
+        logger.removeHandler(caplog.handler)
+    record = next(record for record in caplog.records if record.message == "half of it")
+    assert vars(record)["task_id"] == str((await _row(sql))["id"])
+    assert vars(record)["attempt"] == 5
+    assert vars(record)["rows"] == 3

@@ -6,14 +6,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.core.task import Claim
+from app.core.task import Claim, ErrorCode
 from app.db.engine import Database
 from app.queue.cancel import Canceler
 from app.queue.claim import claim_ids
-from app.queue.finish import complete, fail, release
+from app.queue.finish import Failure, complete, fail, release
 from tests.integration.conftest import Insert, claimant
 from tests.support.types import Connection
 from tests.support.waiting import until
+
+FAILURE = Failure(ErrorCode.HANDLER_ERROR, "y")
 
 
 async def _claimed(database: Database, insert: Insert, consumer_id: UUID, count: int = 1) -> list[Claim]:
@@ -29,8 +31,9 @@ async def test_complete_and_fail_end_a_task(
 ) -> None:
     """Each writes its record; `error` says what happened, even where the message is not what JSONB takes."""
     done, failed = await _claimed(database, insert, consumer_id, 2)
-    assert await complete(database, [done]) == {done.id}
-    assert await fail(database, [failed], [("handler_error", "bad \0 \ud800 text")]) == {failed.id}
+    assert set(await complete(database, [done], [None])) == {done.id}
+    failure = Failure(ErrorCode.HANDLER_ERROR, "bad \0 \ud800 text")
+    assert set(await fail(database, [failed], [failure])) == {failed.id}
     error = await sql.fetchval("SELECT error::text FROM tasks WHERE id = $1", failed.id)
     assert '"code": "handler_error"' in error
     assert '"attempt": 1' in error
@@ -48,11 +51,11 @@ async def test_an_old_claim_writes_nothing(
     assert current.claim_id != claim.claim_id
     match verb:
         case "complete":
-            assert await complete(database, [claim]) == set()
+            assert not await complete(database, [claim], [None])
         case "fail":
-            assert await fail(database, [claim], [("x", "y")]) == set()
+            assert not await fail(database, [claim], [FAILURE])
         case _:
-            assert await release(database, [(claim.id, claim.claim_id)]) == set()
+            assert await release(database, [(claim.id, claim.claim_id)]) == []
     assert await sql.fetchval("SELECT claim_id FROM tasks") == current.claim_id
     assert await _statuses(sql) == {"processing"}
 
@@ -64,9 +67,9 @@ async def test_a_canceled_task_is_never_completed(
     (claim,) = await _claimed(database, insert, consumer_id)
     async with sql.transaction():
         await sql.execute("UPDATE tasks SET status = 'canceled' WHERE id = $1", claim.id)
-        completing = asyncio.create_task(complete(database, [claim]))
+        completing = asyncio.create_task(complete(database, [claim], [None]))
         await until(lambda: database.fetch("SELECT FROM pg_locks WHERE NOT granted"))
-    assert await completing == set()
+    assert not await completing
     assert await _statuses(sql) == {"canceled"}
     (task,) = await canceler.cancel([claim.id])
     assert task is not None
@@ -93,7 +96,7 @@ async def test_cancel_and_complete_at_the_same_time_have_one_winner(
     """500 races: what the cancel answers is what the row is, and stays."""
     claims = await _claimed(database, insert, consumer_id, 500)
     halves = [claims[i::10] for i in range(10)]
-    completing = asyncio.gather(*(complete(database, half) for half in halves))
+    completing = asyncio.gather(*(complete(database, half, [None] * len(half)) for half in halves))
     canceling = asyncio.gather(*(canceler.cancel([c.id for c in half]) for half in halves))
     completed = {task_id for part in await completing for task_id in part}
     told = {task.id: task.status for part in await canceling for task in part if task}
@@ -105,16 +108,16 @@ async def test_cancel_and_complete_at_the_same_time_have_one_winner(
 async def test_an_answer_that_was_lost_still_counts(database: Database, insert: Insert, consumer_id: UUID) -> None:
     """Completing again under the same claim says yes; under another claim it does not."""
     (claim,) = await _claimed(database, insert, consumer_id)
-    assert await complete(database, [claim]) == {claim.id}
-    assert await complete(database, [claim]) == {claim.id}
-    assert await complete(database, [replace(claim, claim_id=uuid4())]) == set()
-    assert await fail(database, [claim], [("x", "y")]) == set()
+    assert set(await complete(database, [claim], [None])) == {claim.id}
+    assert set(await complete(database, [claim], [None])) == {claim.id}
+    assert not await complete(database, [replace(claim, claim_id=uuid4())], [None])
+    assert not await fail(database, [claim], [FAILURE])
 
 
 async def test_release_burns_no_attempt(database: Database, insert: Insert, consumer_id: UUID, sql: Connection) -> None:
     """Released and claimed again, it is still the first attempt."""
     (claim,) = await _claimed(database, insert, consumer_id)
-    assert await release(database, [(claim.id, claim.claim_id)]) == {claim.id}
+    assert [task.id for task in await release(database, [(claim.id, claim.claim_id)])] == [claim.id]
     assert await sql.fetchval("SELECT consumer_id IS NULL AND claim_id IS NULL FROM tasks")
     (again,) = await claim_ids(database, claimant(consumer_id), [claim.id])
     assert again.attempt == 1
@@ -128,8 +131,8 @@ async def test_batches_in_opposite_order_do_not_deadlock(
         claims = await _claimed(database, insert, consumer_id, 200)
         pairs = [(c.id, c.claim_id) for c in claims]
         await asyncio.gather(
-            complete(database, claims),
-            complete(database, claims[::-1]),
+            complete(database, claims, [None] * len(claims)),
+            complete(database, claims[::-1], [None] * len(claims)),
             canceler.cancel([c.id for c in claims[::-1]]),
             release(database, pairs[::-1]),
         )

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from app.db.engine import Database
 from app.queue.claim import claim_due, claim_ids
 from app.queue.recover import held_rows, look, recover, register
-from tests.integration.conftest import Insert, claimant
+from tests.integration.conftest import WANTED, Insert, claimant
 from tests.support.types import Connection
 from tests.support.waiting import until
 
@@ -28,14 +28,14 @@ async def test_tasks_of_a_silent_consumer_are_pending_again(
     kept = await insert(1)
     await claim_ids(database, claimant(consumer_id), lost)
     await claim_ids(database, claimant(living), kept)
-    assert not (await look(database, LEASE)).has_dead
+    assert not (await look(database, LEASE, ["simulate"])).has_dead
     assert (await recover(database, LEASE, 3)).pending == []
     await _die(sql, consumer_id)
-    assert (await look(database, LEASE)).has_dead
-    assert sorted((await recover(database, LEASE, 3)).pending) == sorted(lost)
-    assert not (await look(database, LEASE)).has_dead
+    assert (await look(database, LEASE, ["simulate"])).has_dead
+    assert sorted(task.id for task in (await recover(database, LEASE, 3)).pending) == sorted(lost)
+    assert not (await look(database, LEASE, ["simulate"])).has_dead
     assert set(await held_rows(database, living)) == set(kept)
-    again = await claim_due(database, claimant(living), 10)
+    again = await claim_due(database, claimant(living), 10, WANTED)
     assert {(c.id, c.attempt) for c in again} == {(task_id, 2) for task_id in lost}
 
 
@@ -46,8 +46,8 @@ async def test_processing_rows_without_a_consumer_are_found(
     ids = await insert(3)
     await claim_ids(database, claimant(consumer_id), ids)
     await sql.execute("DELETE FROM consumers")
-    assert (await look(database, LEASE)).has_dead
-    assert sorted((await recover(database, LEASE, 3)).pending) == sorted(ids)
+    assert (await look(database, LEASE, ["simulate"])).has_dead
+    assert sorted(task.id for task in (await recover(database, LEASE, 3)).pending) == sorted(ids)
 
 
 async def test_a_task_lost_too_often_is_failed(database: Database, insert: Insert, sql: Connection) -> None:
@@ -58,7 +58,7 @@ async def test_a_task_lost_too_often_is_failed(database: Database, insert: Inser
         "UPDATE tasks SET status = 'processing', claim_id = gen_random_uuid(), consumer_id = $1, attempt = 3", uuid4()
     )
     recovered = await recover(database, LEASE, 3)
-    assert (recovered.pending, recovered.failed) == ([], [task_id])
+    assert (recovered.pending, [task.id for task in recovered.failed]) == ([], [task_id])
     status, error = (await sql.fetch("SELECT status, error::text FROM tasks"))[0]
     assert status == "failed"
     assert json.loads(error)["code"] == "consumer_lost"

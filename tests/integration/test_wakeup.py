@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 
 from app.core.errors import WakeupUnavailableError
 from app.core.events import ServiceDown, ServiceUp
-from app.queue.wakeup import LIST, Wakeup, stay_subscribed
+from app.queue.wakeup import Wakeup, stay_subscribed
+from tests.integration.conftest import LIST, WANTED, hint
 from tests.support.proxy import Proxy
 from tests.support.waiting import EventLog, until
 
@@ -17,17 +18,17 @@ from tests.support.waiting import EventLog, until
 async def test_ids_are_popped_in_order_and_once(wakeup: Wakeup) -> None:
     """First in, first out, at most as many as asked for."""
     ids = [uuid4() for _ in range(5)]
-    wakeup.push(ids[:2])
-    wakeup.push(ids[2:])
+    wakeup.push([hint(task_id) for task_id in ids[:2]])
+    wakeup.push([hint(task_id) for task_id in ids[2:]])
     popped: list[UUID] = []
 
     async def all_there() -> bool:
-        popped.extend(await wakeup.pop(2, 0.1))
+        popped.extend(found.id for found in await wakeup.pop(WANTED, 2, 0.1))
         return len(popped) >= 5
 
     await until(all_there)
     assert popped == ids
-    assert await wakeup.pop(2, 0.01) == []
+    assert await wakeup.pop(WANTED, 2, 0.01) == []
 
 
 async def test_a_redis_that_is_away_costs_no_one_time(redis_proxy: Proxy, events: EventLog, redis: Redis) -> None:
@@ -38,16 +39,16 @@ async def test_a_redis_that_is_away_costs_no_one_time(redis_proxy: Proxy, events
         redis_proxy.freeze()
         for _ in range(3):
             start = time.monotonic()
-            wakeup.push([uuid4()])
+            wakeup.push([hint(uuid4())])
             assert time.monotonic() - start < 0.01
         await events.seen(ServiceDown)
         await redis_proxy.stop()
         with pytest.raises(WakeupUnavailableError):
-            await wakeup.pop(1, 0.1)
+            await wakeup.pop(WANTED, 1, 0.1)
         await redis_proxy.start()
 
         async def is_used_again() -> bool:
-            wakeup.push([uuid4()])
+            wakeup.push([hint(uuid4())])
             return bool(await redis.llen(LIST))
 
         await until(is_used_again)
@@ -63,7 +64,7 @@ async def test_a_push_without_an_answer_is_not_repeated(redis_proxy: Proxy, even
     try:
         await wakeup.ping()
         redis_proxy.cut_reply_to(lambda data: b"RPUSH" in data)
-        wakeup.push([uuid4()])
+        wakeup.push([hint(uuid4())])
         await events.seen(ServiceDown)
         assert redis_proxy.replies_cut == 1
         assert await redis.llen(LIST) == 1

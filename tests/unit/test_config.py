@@ -4,7 +4,7 @@ import pytest
 
 from app.core.config import Settings, load
 from app.core.errors import SettingsError
-from app.handlers import load_options
+from app.handlers import Catalog
 from app.handlers.simulate.handler import SimulateOptions
 
 DATABASE_URL = "postgresql://user:hunter2@db:5432/taskmill"
@@ -31,6 +31,15 @@ def test_defaults() -> None:
         "api_processes": 1,
         "consumer_processes": 1,
         "consumer_concurrency": 100,
+        "consumer_queues": "*",
+        "child_processes": 2,
+        "child_max_tasks": 1_000,
+        "child_memory_mb": 512,
+        "cancel_grace_seconds": 2,
+        "loop_blocked_seconds": 60,
+        "handler_modules": "",
+        "schedules_file": "config/schedules.toml",
+        "http_allow_private": "",
         "default_kind": "simulate",
         "body_limit_bytes": 1_048_576,
         "poll_seconds": 1,
@@ -149,7 +158,7 @@ def test_options_of_a_kind_are_checked_alike(environment: pytest.MonkeyPatch, va
     """When a process starts, not when a task runs."""
     environment.setenv("SIMULATE_SECONDS", value)
     with pytest.raises(SettingsError) as caught:
-        load_options("simulate")
+        Catalog.load(load(Settings))
     assert str(caught.value).startswith("SIMULATE_SECONDS: ")
     assert "\n" not in str(caught.value)
 

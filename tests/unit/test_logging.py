@@ -18,7 +18,7 @@ from app.core.logging import Formatter, log_event, set_up_logging
 
 EVENTS = [kind for kind in vars(e).values() if isinstance(kind, type) and issubclass(kind, e.Event) and kind != e.Event]
 TASK_EVENTS = [kind for kind in EVENTS if {"task_id", "task_ids"} & {field.name for field in fields(kind)}]
-DEBUG_EVENTS = {e.TasksCreated, e.TasksClaimed, e.TasksCompleted, e.HandlerStopped}
+DEBUG_EVENTS = {e.TasksCreated, e.TasksClaimed, e.TasksCompleted, e.TasksSnoozed, e.HandlerStopped}
 
 Lines = Callable[[], list[str]]
 Log = Callable[..., Lines]
@@ -147,6 +147,7 @@ def _make(kind: type[e.Event]) -> e.Event:
         Sequence[UUID]: [uuid4(), uuid4()],
         str: "words",
         int: 7,
+        float: 1.5,
         BaseException: ValueError("boom"),
     }
     return kind(**{name: values[hint] for name, hint in get_type_hints(kind).items()})

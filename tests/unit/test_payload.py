@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError
 
 from app.core.errors import InvalidPayloadError
 from app.handler_api.payload import Payload
-from app.handlers import BY_KIND, HANDLERS
 from app.handlers.simulate.payload import Simulate
 
 SECRET = "S3CRET"
@@ -52,12 +51,6 @@ def test_a_payload_without_a_kind_is_no_class() -> None:
     """To leave it out is a mistake that Python reports."""
     with pytest.raises(TypeError, match="kind"):
         type("Kindless", (Payload,), {})
-
-
-def test_every_handler_is_found_by_the_kind_of_its_payload() -> None:
-    """No two handlers share a kind."""
-    assert len(BY_KIND) == len(HANDLERS)
-    assert all(BY_KIND[handler.payload.kind] is handler for handler in HANDLERS)
 
 
 def test_content_becomes_the_payload() -> None:

@@ -1,4 +1,4 @@
-"""Python imports this at start where its folder is on the path: adds a kind that kills whoever runs it."""
+"""Kinds that kill whoever runs them, or do not stop."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import model_validator
 
-from app import handlers
 from app.handler_api.context import Options, TaskContext
 from app.handler_api.handler import Handler
 from app.handler_api.outcome import Done
@@ -37,5 +36,4 @@ async def _hold_out(_: Stubborn, __: TaskContext[Options]) -> Done:
             await asyncio.sleep(60)
 
 
-handlers.HANDLERS = (*handlers.HANDLERS, Handler(Poison, Options, _die), Handler(Stubborn, Options, _hold_out))
-handlers.BY_KIND |= {handler.kind: handler for handler in handlers.HANDLERS}
+HANDLERS = (Handler(Poison, _die), Handler(Stubborn, _hold_out))
