@@ -1,10 +1,20 @@
 """The shapes of requests and answers."""
 
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, WithJsonSchema, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import to_json as _to_json
 
 from app.api.storable import DEEPEST
@@ -36,21 +46,44 @@ JSON_VALUE: dict[str, Any] = {
 }
 
 
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _rfc_3339(value: Any) -> Any:
+    """A time in UTC, of a string and no other way to write one: pydantic would take "1700000000"."""
+    if not isinstance(value, str):
+        return value
+    if not _RFC_3339.fullmatch(value):
+        raise ValueError("is no time as RFC 3339 has it, as in 2026-12-24T18:00:00Z")
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is a time that there is not") from None
+
+
 class TaskOptions(BaseModel):
     """What may be said of a task besides what it is about."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={
+            "not": {
+                "required": ["run_at", "delay_seconds"],
+                "properties": {"run_at": {"type": "string"}, "delay_seconds": {"type": "number"}},
+            }
+        },
+    )
 
     priority: Annotated[PriorityName, Field(description="Of the tasks that are due, higher ones start first.")] = (
         "normal"
     )
     run_at: Annotated[
-        AwareDatetime | None,
+        Annotated[AwareDatetime, BeforeValidator(_rfc_3339)] | None,
         Field(
             description="Not before this time (RFC 3339, with an offset). A time that has passed means at once.",
             examples=["2026-12-24T18:00:00Z"],
         ),
-        Strict(False),  # JSON has no times: a string it is
     ] = None
     delay_seconds: Annotated[
         float | None,
@@ -80,13 +113,12 @@ class TaskOptions(BaseModel):
     ] = None
     concurrency_limit: Annotated[int, Field(ge=1, le=10_000, description="See `concurrency_key`.")] = 1
 
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if self.run_at is not None and self.delay_seconds is not None:
-            raise ValueError("run_at and delay_seconds say the same: send one of them")
-        if "concurrency_limit" in self.model_fields_set and self.concurrency_key is None:
-            raise ValueError("concurrency_limit means nothing without concurrency_key")
-        return self
+    @field_validator("delay_seconds")
+    @classmethod
+    def _not_both(cls, delay_seconds: float | None, info: ValidationInfo) -> float | None:
+        if delay_seconds is not None and info.data.get("run_at") is not None:
+            raise ValueError("says the same as run_at: send one of them")
+        return delay_seconds
 
 
 class NewTaskBody(TaskOptions):
@@ -138,9 +170,9 @@ class ProgressView(BaseModel):
 
     model_config = ConfigDict(title="Progress")
 
-    done: float
-    total: float | None
-    message: str | None
+    done: Annotated[float, Field(description="In units of the handler's choice.", examples=[300])]
+    total: Annotated[float | None, Field(description="Null where it is not known.", examples=[10_000])]
+    message: Annotated[str | None, Field(examples=["page 3"])]
 
 
 class ErrorView(BaseModel):
@@ -148,10 +180,10 @@ class ErrorView(BaseModel):
 
     model_config = ConfigDict(title="TaskError")
 
-    code: ErrorCode
-    message: str
-    attempt: int
-    at: datetime
+    code: Annotated[ErrorCode, Field(description="For programs: one of a closed set.")]
+    message: Annotated[str, Field(examples=["ValueError: no such customer"])]
+    attempt: Annotated[int, Field(examples=[1])]
+    at: Annotated[datetime, Field(examples=["2024-10-28T08:04:09.412083Z"])]
 
 
 class TaskView(BaseModel):
@@ -273,13 +305,15 @@ class TaskRenderer:
         if handler is not None:
             max_attempts = handler.max_attempts if max_attempts is None else max_attempts
             timeout = handler.timeout_seconds if timeout is None else timeout
+        created_at = _time(task.created_at)
+        run_at = created_at if task.run_at is task.created_at else _time(task.run_at)
         key = "null" if task.concurrency_key is None else to_json(task.concurrency_key)
         return (
             f'{{"id":"{task.id}","kind":"{task.kind}","content":{task.content},"status":"{task.status}",'
             f'"priority":"{_PRIORITIES[task.priority]}","attempt":{task.attempt},"max_attempts":{_number(max_attempts)},'
             f'"timeout_seconds":{_number(timeout)},"concurrency_key":{key},"group_id":{_quoted(task.group_id)},'
             f'"progress":{task.progress or "null"},"result":{task.result or "null"},"error":{task.error or "null"},'
-            f'"history":{task.history or "[]"},"run_at":{_time(task.run_at)},"created_at":{_time(task.created_at)},'
+            f'"history":{task.history or "[]"},"run_at":{run_at},"created_at":{created_at},'
             f'"updated_at":{_time(task.updated_at)},"started_at":{_time(task.started_at)},'
             f'"finished_at":{_time(task.finished_at)}}}'
         ).encode()

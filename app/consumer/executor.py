@@ -161,7 +161,8 @@ class Executor:
 
     async def _record(self, run: Run, outcome: Outcome | Released) -> None:
         run.is_recording = True
-        await self._toolbox.progress.flush(run.claim)
+        if self._toolbox.progress.is_unwritten(run.claim):
+            await self._toolbox.progress.flush()
         await self._recorder.submit(run.claim, _record_of(run, outcome))
 
     def _wait_for_grace(self, run: Run, times: int) -> None:

@@ -55,12 +55,10 @@ class Toolbox:
         self, claim: Claim, options: Options, is_stopping: Callable[[], bool], deadline: datetime | None
     ) -> TaskContext[Any]:
         """What a run gets to know and to use."""
-        logger = logging.getLogger(f"taskmill.handler.{claim.kind}")
         return TaskContext(
             id=claim.id,
             attempt=claim.attempt,
             options=options,
-            log=_TaskLog(logger, {"task_id": str(claim.id), "attempt": claim.attempt}),
             tools=_RunTools(self, claim),
             is_stopping=is_stopping,
             deadline=deadline,
@@ -77,12 +75,17 @@ class _TaskLog(logging.LoggerAdapter[logging.Logger]):
         return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _RunTools:
     """The tools of one run."""
 
     box: Toolbox
     claim: Claim
+
+    @property
+    def log(self) -> "logging.LoggerAdapter[logging.Logger]":
+        logger = logging.getLogger(f"taskmill.handler.{self.claim.kind}")
+        return _TaskLog(logger, {"task_id": str(self.claim.id), "attempt": self.claim.attempt})
 
     @property
     def http(self) -> ClientSession:

@@ -17,7 +17,7 @@ _LARGEST_RESULT = 1_048_576  # characters of JSON
 _LONGEST_DELAY = timedelta(days=3_650)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Completed:
     """The task is completed. `result`: JSON text."""
 

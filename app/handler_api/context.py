@@ -47,6 +47,8 @@ class Tools(Protocol):
     """What TaskContext asks of whoever runs the handler; its methods say what these do."""
 
     @property
+    def log(self) -> "logging.LoggerAdapter[logging.Logger]": ...
+    @property
     def http(self) -> ClientSession: ...
     def progress(self, progress: Progress) -> None: ...
     def checkpoint(self, progress: Progress | None, cursor: Any) -> AbstractAsyncContextManager["Connection"]: ...
@@ -59,24 +61,28 @@ class Tools(Protocol):
 OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TaskContext(Generic[OptionsT_co]):
     """One run of one task.
 
     `id` stays the same over all runs of a task, so it serves as an idempotency key; `attempt` counts them from 1.
     `deadline`: when this run is stopped as `timeout`, by this host's clock. `cursor`: what the last checkpoint of an
-    earlier run left, else None. `log`: lines carry the task's id. `traceparent`: as the client sent it (W3C).
+    earlier run left, else None. `traceparent`: as the client sent it (W3C).
     """
 
     id: UUID
     attempt: int
     options: OptionsT_co
-    log: "logging.LoggerAdapter[logging.Logger]"
     tools: Tools
     is_stopping: Callable[[], bool]
     deadline: datetime | None = None
     cursor: Any = None
     traceparent: str | None = None
+
+    @property
+    def log(self) -> "logging.LoggerAdapter[logging.Logger]":
+        """A logger whose lines carry the task's id and attempt."""
+        return self.tools.log
 
     @property
     def is_canceled(self) -> bool:

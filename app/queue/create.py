@@ -106,7 +106,7 @@ class Creator:
             return await self._insert(batch[:middle]) + await self._insert(batch[middle:])
 
     async def _insert_all(self, batch: Sequence[NewTask]) -> list[Task]:
-        is_plain = all(_is_plain(task) for task in batch)
+        is_plain = all(task.is_plain for task in batch)
         statement, arguments = (_CREATE_PLAIN, columns(batch)[:3]) if is_plain else (_CREATE, columns(batch))
         give_up = time.monotonic() + RETRY_SECONDS
         while True:
@@ -123,11 +123,8 @@ class Creator:
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)
 
 
-def _is_plain(task: NewTask) -> bool:
-    return task == NewTask(task.id, task.kind, task.content)
-
-
 def _pending(task: NewTask, created_at: datetime) -> Task:
+    run_at = task.run_at or (created_at if task.delay is None else created_at + task.delay)
     return Task(
         id=task.id,
         kind=task.kind,
@@ -143,7 +140,7 @@ def _pending(task: NewTask, created_at: datetime) -> Task:
         result=None,
         error=None,
         history=None,
-        run_at=task.run_at or created_at + (task.delay or _AT_ONCE),
+        run_at=run_at,
         created_at=created_at,
         updated_at=None,
         started_at=None,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.core.task import Claim, ErrorCode, TaskStatus
@@ -94,8 +94,7 @@ WHERE tasks.claim_id = mine.claim_id AND tasks.status = $3
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """A task that has left `processing`, and what waits for that: others with its key, and its group."""
 
     id: UUID
@@ -154,7 +153,7 @@ async def _write(
     rows = await database.fetch(statement, ids, claim_ids, *columns)
     if len(rows) < len(claims):
         rows = [*rows, *await database.fetch(_WRITTEN_BY_US, ids, claim_ids, status)]
-    return {row[0]: Left(*row) for row in rows}
+    return {row[0]: Left._make(row) for row in rows}
 
 
 def _records(claims: Sequence[Claim], failures: Sequence[Failure]) -> list[str]:

@@ -6,12 +6,14 @@ import schemathesis
 
 from app.api.storable import LARGEST_INTEGER
 
+INTEGERS = ("max_attempts", "concurrency_limit")
+
 
 @schemathesis.hook
 def filter_body(_: schemathesis.HookContext, body: Any) -> bool:
     """No integers beyond ±(2^53 - 1): they are refused, but to JSON Schema they are the floats that are taken.
 
-    They have tests of their own in test_bad_input.py.
+    And no 1.0 where an integer is asked for: it is refused, but to JSON Schema it is one. They have tests of their own in test_bad_input.py.
     """
     stack = [body]
     while stack:
@@ -19,6 +21,8 @@ def filter_body(_: schemathesis.HookContext, body: Any) -> bool:
             case int(number) if abs(number) > LARGEST_INTEGER:
                 return False
             case dict(children):
+                if any(isinstance(children.get(name), float) for name in INTEGERS):
+                    return False
                 stack.extend(children.values())
             case list(children):
                 stack.extend(children)

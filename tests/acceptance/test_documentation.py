@@ -14,6 +14,7 @@ from tests.support.processes import Service
 OPERATIONS = {
     "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "500"}),
     "getTask": ("get", "/task/{task_id}", {"200", "404", "500"}),
+    "retryTask": ("patch", "/task/{task_id}/retry", {"200", "404", "409", "500"}),
     "cancelTask": ("patch", "/task/{task_id}/cancel", {"200", "400", "404", "500"}),
     "health": ("get", "/health", {"200"}),
     "livez": ("get", "/livez", {"200"}),
