@@ -13,7 +13,9 @@ INTEGERS = ("max_attempts", "concurrency_limit")
 def filter_body(_: schemathesis.HookContext, body: Any) -> bool:
     """No integers beyond ±(2^53 - 1): they are refused, but to JSON Schema they are the floats that are taken.
 
-    And no 1.0 where an integer is asked for: it is refused, but to JSON Schema it is one. They have tests of their own in test_bad_input.py.
+    And no 1.0 where an integer is asked for: it is refused, but to JSON Schema it is one.
+
+    They have tests of their own in test_bad_input.py.
     """
     stack = [body]
     while stack:

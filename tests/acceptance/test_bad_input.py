@@ -99,6 +99,26 @@ WRONG_SHAPE: dict[str, tuple[Any, str]] = {
     "kind is very long": ({"content": 1, "kind": MARKER * 10_000}, "/kind"),
 }
 
+# The options of a task, and values that they do not take.
+WRONG_OPTIONS: dict[str, list[Any]] = {
+    "priority": ["urgent", "HIGH", "", 1, None, True, [MARKER]],
+    "run_at": [
+        *("", "tomorrow", "2026-12-24", "2026-12-24T18:00:00", "1700000000", "2026-13-01T00:00:00Z", MARKER),
+        *(
+            "2026-12-24T18:00:00+25:00",
+            "9999-12-31T23:59:59-23:00",
+            "0001-01-01T00:00:00+05:00",
+            "2026-12-24T18:00:60Z",
+        ),
+        *("2026-12-24T18:00:00Z\n", "\u0662026-12-24T18:00:00Z", 1_700_000_000, True, {}),
+    ],
+    "delay_seconds": [-1, -1e-9, 315_360_001, 1e300, "60", True, [60]],
+    "max_attempts": [0, -1, 1_001, 1.0, 1e3, "3", True, [3]],
+    "timeout_seconds": [0, -1, 315_360_001, "60", True, {}],
+    "concurrency_key": ["", "x" * 256, "a\nb", "a\x7fb", 17, True, [MARKER]],
+    "concurrency_limit": [0, -1, 10_001, 1.0, "1", None, False],
+}
+
 # Content that the kind does not take.
 WRONG_PAYLOAD: dict[str, Any] = {
     "negative": -1,
@@ -127,6 +147,20 @@ async def test_what_can_not_be_kept_is_422(refusals: Refusals, content: str, poi
 async def test_what_is_not_a_task_is_422(refusals: Refusals, body: Any, pointer: str) -> None:
     """JSON of another shape is refused with the field named."""
     await refusals.refuse_body(json.dumps(body).encode(), 422, [pointer])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [(option, value) for option, values in WRONG_OPTIONS.items() for value in values]
+)
+async def test_an_option_out_of_its_range_is_422(refusals: Refusals, option: str, value: Any) -> None:
+    """Named, and nothing is created; numbers are numbers, and 1.0 is no integer."""
+    await refusals.refuse_body(json.dumps({"content": 1, option: value}).encode(), 422, [f"/{option}"])
+
+
+async def test_a_time_and_a_delay_are_one_too_many(refusals: Refusals) -> None:
+    """They say the same, so one of them is wrong."""
+    body = {"content": 1, "run_at": "2030-01-01T00:00:00Z", "delay_seconds": 5}
+    await refusals.refuse_body(json.dumps(body).encode(), 422, ["/delay_seconds"])
 
 
 @pytest.mark.parametrize("seconds", WRONG_PAYLOAD.values(), ids=WRONG_PAYLOAD)

@@ -113,10 +113,14 @@ class Service:
 
     async def start_consumer(self, **settings: object) -> Process:
         """Start a consumer process and wait until it claims."""
-        env = {name.upper(): str(value) for name, value in settings.items()}
-        consumer = self._start([sys.executable, "-m", "app.consumer"], env=env)
+        consumer = self.launch_consumer(**settings)
         await consumer.wrote("consumer started", START_SECONDS)
         return consumer
+
+    def launch_consumer(self, **settings: object) -> Process:
+        """Start a consumer process, and wait for nothing."""
+        env = {name.upper(): str(value) for name, value in settings.items()}
+        return self._start([sys.executable, "-m", "app.consumer"], env=env)
 
     def _start(self, command: list[str], env: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()) -> Process:
         process = Process(command, self.env | (env or {}), pass_fds)
