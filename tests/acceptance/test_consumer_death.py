@@ -108,7 +108,7 @@ async def test_a_poison_task_ends_and_its_neighbours_live(database_url: str, red
     async with service(database_url, redis_url, **QUICK, consumer_concurrency=20) as taskmill:
         taskmill.env["HANDLER_MODULES"] = "tests.handlers.poison"
         poison = await _insert_kind(sql, "poison")
-        innocents = await _create_many(taskmill, 60, {"simulate_seconds": 0.05})
+        innocents = await _create_many(taskmill, 1_000, {"simulate_seconds": 0.05})
         supervising = asyncio.create_task(_keep_a_consumer_alive(taskmill))
         try:
             await taskmill.reaches(poison, "failed", 40)

@@ -1,6 +1,8 @@
 """Each statement finds its rows by the index it was written for, whatever statistics say."""
 
 import re
+from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -47,3 +49,27 @@ async def test_statements_use_their_indexes(history: str, database: Database) ->
             used = set(re.findall(r"Index(?: Only)? Scan (?:using|on) (\w+)", plan))
             assert used <= allowed, f"{name}: {plan}"
             assert "Seq Scan" not in plan, f"{name}: {plan}"
+
+
+FAR_FUTURE = """
+INSERT INTO tasks (id, kind, content, run_at, concurrency_key, is_blocked)
+SELECT gen_random_uuid(), 'simulate', '1', now() + interval '30 days', CASE WHEN n % 2 = 0 THEN 'k' || n % 100 END,
+    n % 2 = 0 FROM generate_series(1, 100000) AS n
+"""
+
+
+async def test_tasks_of_the_far_future_cost_an_idle_consumer_nothing(database: Database) -> None:
+    """With 100,000 of them, half with keys, its claim and its look at what else there is read a handful of pages."""
+    await database.fetch(FAR_FUTURE)
+    statements: dict[str, tuple[str, list[object]]] = {
+        "claim": (claim._DUE, [uuid4(), 100, ["simulate"] * 3, [0, 1, 2]]),
+        "look": (recover._LOOK, [timedelta(seconds=10), ["simulate"]]),
+    }
+    for name, (statement, arguments) in statements.items():
+        for _ in range(2):  # the first reads the catalog as well
+            plan = "\n".join(
+                row[0]
+                for row in await database.fetch(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {statement}", *arguments)
+            )
+        pages = max(sum(map(int, re.findall(r"\w+=(\d+)", line))) for line in plan.splitlines() if "Buffers:" in line)
+        assert pages < 60, f"{name}: {plan}"
