@@ -14,7 +14,8 @@ PAGE = (ROOT / "docs" / "handlers.md").read_text()
 
 
 def _block(language: str, number: int = 0) -> str:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[number]
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return blocks[number]
 
 
 @pytest.fixture
