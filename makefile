@@ -41,7 +41,7 @@ test-docker: ## run the test suite in containers
 check: .venv/dev.stamp ## the gate: lint, format, types, imports, tests on embedded servers
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy --strict app tests
+	.venv/bin/mypy --strict app bench tests
 	.venv/bin/lint-imports
 	.venv/bin/pytest
 
@@ -76,7 +76,7 @@ lock: ## resolve the dependencies anew (needs uv)
 
 clean: ## remove .venv and caches; data/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find app tests -name __pycache__ -prune -exec rm -rf {} +
+	find app bench tests -name __pycache__ -prune -exec rm -rf {} +
 
 INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
