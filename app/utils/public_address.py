@@ -101,16 +101,13 @@ def _is_in(address: Address, networks: Iterable[Network]) -> bool:
 
 def _network(text: str) -> Network:
     try:
-        network = ip_network(text)
+        network = ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(_what_is_wrong(text)) from None
+        network = None
+    if network is None or "%" in text:  # a zone, as in fe80::1%eth0
+        raise ValueError(f"{text!r} is no network as in 10.0.0.0/8 or fd00::/8")
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         raise ValueError(f"{text!r} is to be written as IPv4")
+    if network.network_address != ip_address(text.partition("/")[0]):
+        raise ValueError(f"{text!r} has bits beyond its prefix: write {network}")
     return network
-
-
-def _what_is_wrong(text: str) -> str:
-    try:
-        return f"{text!r} has bits beyond its prefix: write {ip_network(text, strict=False)}"
-    except ValueError:
-        return f"{text!r} is no network as in 10.0.0.0/8 or fd00::/8"

@@ -25,6 +25,7 @@ async def call(payload: HttpCall, task: TaskContext[HttpOptions]) -> Outcome:
             URL(payload.url, encoded=True),
             data=body,
             headers=headers,
+            skip_auto_headers=("Content-Type",),  # of a request without a body
             allow_redirects=False,
             timeout=_TIMEOUT,
         ) as response:

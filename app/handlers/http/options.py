@@ -1,7 +1,6 @@
 """The settings of `http`."""
 
 import base64
-import binascii
 import re
 from typing import Annotated
 
@@ -29,7 +28,7 @@ class HttpOptions(Options):
         for secret in _split(secrets):
             try:
                 key = base64.b64decode(_padded(secret.removeprefix(_PREFIX)), validate=True)
-            except binascii.Error:
+            except ValueError:  # binascii.Error, and its base where there is more than ASCII
                 key = b""
             if not secret.startswith(_PREFIX) or len(key) not in _KEY_BYTES:
                 raise ValueError(f"must be {_PREFIX} and the base64 of {_KEY_BYTES[0]} to {_KEY_BYTES[-1]} bytes")
