@@ -87,7 +87,8 @@ async def test_what_is_sent(call: Call, receiver: Receiver) -> None:
     task_id = uuid7()
     target = "/a/%2F/../b?x=%20&y=1"
     headers = {"Authorization": "Bearer x", "x-tab": "a\tb", "User-Agent": "mine"}
-    content = {"url": f"http://127.0.0.1:{receiver.port}{target}#part", "method": "PUT", "headers": headers, "body": [1]}
+    url = f"http://127.0.0.1:{receiver.port}{target}#part"
+    content = {"url": url, "method": "PUT", "headers": headers, "body": [1]}
     assert isinstance(await call(content, task_id=task_id), Done)
     (heard,) = receiver.heard
     assert (heard.method, heard.target, heard.body) == ("PUT", target, b"[1]")
@@ -215,7 +216,7 @@ async def test_what_may_be_better_later_is_retried(call: Call, receiver: Receive
     assert outcome.after == 17
 
 
-@pytest.mark.parametrize("status", [300, 304, 305, 400, 401, 402, 403, 404, 405, 409, 410, 411, 413, 415, 418, 422, 451, 499])
+@pytest.mark.parametrize("status", [300, 304, 305, 400, 401, 403, 404, 405, 409, 410, 413, 415, 422, 451, 499])
 async def test_what_will_not_be_better_fails(call: Call, receiver: Receiver, status: int) -> None:
     """With what the server says of it, and whatever Retry-After says."""
     receiver.answer = answering(status, text="" if status == 304 else "no such order", headers={"Retry-After": "1"})
@@ -321,9 +322,8 @@ async def test_an_endless_body_is_left(call: Call, receiver: Receiver) -> None:
         try:
             while True:
                 await response.write(b"x" * 10_000)
-        except ConnectionError:
+        finally:
             is_left.set()
-        return response
 
     receiver.answer = answer
     result = await _result(call)
@@ -357,7 +357,8 @@ async def test_headers_that_are_no_text_are_kept_as_text(call: Call) -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: \xff\xc3\xa9\r\nLink: " + b"x" * 5_000 + b"\r\n\r\n")
+        headers = b"Content-Length: 0\r\nETag: \xff\xc3\xa9\r\nLink: " + b"x" * 5_000
+        writer.write(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n\r\n")
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
@@ -371,12 +372,14 @@ async def test_a_canceled_call_leaves_its_connection(call: Call, receiver: Recei
     is_left = asyncio.Event()
     is_there = asyncio.Event()
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(_: web.Request) -> web.StreamResponse:
         is_there.set()
-        while request.transport is not None and not request.transport.is_closing():
-            await asyncio.sleep(0.01)
-        is_left.set()
-        return web.Response()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            is_left.set()
+            raise
+        raise AssertionError
 
     receiver.answer = answer
     run = asyncio.ensure_future(call())

@@ -55,7 +55,7 @@ async def receiving() -> AsyncIterator[Receiver]:
     receiver = Receiver()
     app = web.Application(client_max_size=2**24)
     app.router.add_route("*", "/{path:.*}", receiver._handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

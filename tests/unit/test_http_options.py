@@ -1,10 +1,11 @@
-"""Secrets to sign with: checked when a process starts, and never shown."""
+"""What is set for HTTP calls is checked when a process starts; secrets are never shown."""
 
 import base64
 
 import pytest
 from standardwebhooks import Webhook
 
+from app.core.config import Settings, load
 from app.core.errors import SettingsError
 from app.handlers.http.options import HttpOptions
 
@@ -65,3 +66,32 @@ def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where options are printed."""
     options = _load(monkeypatch, SECRET)
     assert SECRET[6:] not in f"{options!r} {options} {options.model_dump()}"
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", " ", "10.0.0.0/8", "10.0.0.0/8,127.0.0.1/32,::1/128", "127.0.0.1, fd00::/8"]
+)
+def test_networks(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    """None or several."""
+    _set_networks(monkeypatch, value)
+    assert load(Settings).http_allow_private == (value or "")
+
+
+@pytest.mark.parametrize(
+    "value", ["10.0.0.1/8", "localhost", "*", "10.0.0.0/8;127.0.0.1", "::ffff:10.0.0.0/104", "10.0.0.0/99"]
+)
+def test_a_wrong_network_is_one_line_that_names_the_variable(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """And what is wrong."""
+    _set_networks(monkeypatch, value)
+    with pytest.raises(SettingsError) as caught:
+        load(Settings)
+    assert str(caught.value).startswith(f"HTTP_ALLOW_PRIVATE: {value!r} ")
+    assert "\n" not in str(caught.value)
+
+
+def _set_networks(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://h/d")
+    monkeypatch.setenv("REDIS_URL", "redis://h")
+    monkeypatch.delenv("HTTP_ALLOW_PRIVATE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("HTTP_ALLOW_PRIVATE", value)
