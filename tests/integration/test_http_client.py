@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -246,6 +247,23 @@ async def test_names_are_resolved_beside_the_event_loop() -> None:
         with pytest.raises(OSError, match=r"."):
             await resolver.resolve("nonexistent.invalid", 80)
     finally:
+        await resolver.close()
+
+
+async def test_names_that_hang_keep_no_other_part_from_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lookups that are never answered hold no thread of the event loop, as PostgreSQL's and Redis's names need."""
+    release = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: release.wait() and [])
+    resolver = ThreadResolver()
+    lookups = [asyncio.ensure_future(resolver.resolve("hangs.example")) for _ in range(100)]
+    try:
+        await asyncio.sleep(0)  # they begin
+        async with asyncio.timeout(5):
+            await asyncio.to_thread(int)
+        assert not any(lookup.done() for lookup in lookups)
+    finally:
+        release.set()
+        await asyncio.gather(*lookups)
         await resolver.close()
 
 

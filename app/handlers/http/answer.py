@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from aiohttp import ClientResponse, StreamReader
@@ -90,10 +91,9 @@ def _headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 async def _reason(response: ClientResponse) -> str:
     status = response.status
-    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
-    reason = f"The server answered {f'{status} {phrase}'.strip()}"
-    if location := response.headers.get("Location", "") if status in range(300, 400) else "":
-        reason += f", and redirects are not followed: {_printable(location)[:_LONGEST_QUOTE]}"
+    reason = f"The server answered {status} {responses.get(status, '')}".rstrip()
+    if status in range(300, 400) and "Location" in response.headers:
+        reason += f", and redirects are not followed: {_printable(response.headers['Location'])[:_LONGEST_QUOTE]}"
     body, _ = await _read(response.content, 4 * _LONGEST_QUOTE)
     quote = _printable(body.decode(errors="replace")).strip()[:_LONGEST_QUOTE]
     return f"{reason}: {quote}" if quote else f"{reason}."
