@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.errors import SettingsError
+from app.utils.public_address import Reach
 
 # What a consumer may need after its drain: to stop handlers, to give back their tasks, to close connections.
 STOP_SECONDS = 8
@@ -115,6 +116,12 @@ class Settings(DatabaseSettings):
             raise ValueError("must look like redis://host:6379/0")
         _require_port(url)
         return url
+
+    @field_validator("http_allow_private")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        Reach.parse(networks)
+        return networks
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -38,4 +38,9 @@ class Payload(BaseModel):
 
 def _problems(error: ValidationError) -> list[tuple[str, str]]:
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    return [(json_pointer(detail["loc"]), _MESSAGES.get(detail["type"], detail["msg"])) for detail in details]
+    return [(json_pointer(_path(detail["loc"])), _MESSAGES.get(detail["type"], detail["msg"])) for detail in details]
+
+
+def _path(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Without pydantic's own mark for what is wrong with a name, and not with its value."""
+    return location[:-1] if location[-1:] == ("[key]",) else location

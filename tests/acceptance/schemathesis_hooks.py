@@ -29,3 +29,12 @@ def filter_body(_: schemathesis.HookContext, body: Any) -> bool:
             case list(children):
                 stack.extend(children)
     return True
+
+
+@schemathesis.hook
+def filter_case(_: schemathesis.HookContext, case: "schemathesis.Case[Any]") -> bool:
+    """No tasks of the kind `http`, which is particular about its content: the description leaves that to the kind.
+
+    They have tests of their own in test_http_kind.py.
+    """
+    return not (isinstance(case.body, dict) and case.body.get("kind") == "http")

@@ -1,0 +1,1 @@
+"""The kind `http`: any service is a worker."""
