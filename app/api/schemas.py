@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, WithJsonSchema, model_validator
 from pydantic_core import to_json as _to_json
 
-from app.api.storable import DEEPEST
+from app.core.storable import DEEPEST
 from app.core.task import ErrorCode, NewTask, Priority, Task, TaskStatus
 from app.handlers import Catalog
 
