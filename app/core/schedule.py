@@ -43,10 +43,16 @@ class ScheduleFields(BaseModel):
             max_length=LONGEST_CRON,
             description="Minute, hour, day of month, month and day of week, as in crontab.",
             examples=["30 2 * * *"],
+            json_schema_extra={"format": "cron"},
         ),
     ]
     timezone: Annotated[
-        str, Field(description="Whose clocks `cron` means: a name of the IANA database.", examples=["Europe/Berlin"])
+        str,
+        Field(
+            description="Whose clocks `cron` means: a name of the IANA database.",
+            examples=["Europe/Berlin"],
+            json_schema_extra={"format": "timezone"},
+        ),
     ] = "UTC"
     kind: Annotated[
         str | None,

@@ -50,8 +50,8 @@ _DELETE = "DELETE FROM schedules WHERE name = $1"
 _DELETE_UNDECLARED = "DELETE FROM schedules WHERE is_declared AND name <> ALL($1::text[])"
 
 
-async def put_schedule(database: Database, new: NewSchedule) -> tuple[Schedule, bool]:
-    """Make a schedule, or change the one of this name; it, and whether it is new.
+async def put_schedule(database: Database, new: NewSchedule) -> tuple[Schedule, datetime, bool]:
+    """Make a schedule, or change the one of this name; it, PostgreSQL's time, and whether it is new.
 
     A change of when it runs, or enabling it, counts from now: what was due before is not made up for. Any other change
     leaves the next tick as it is, and putting it as it was changes nothing. Raises ScheduleDeclaredError and
@@ -97,25 +97,26 @@ async def delete_schedule(database: Database, name: str) -> bool:
         return True
 
 
-async def _put(connection: "Connection", new: NewSchedule, *, is_declared: bool) -> tuple[Schedule, bool]:
+async def _put(connection: "Connection", new: NewSchedule, *, is_declared: bool) -> tuple[Schedule, datetime, bool]:
     when, what = new.recurrence, (new.kind, new.content, new.missed, new.enabled, is_declared)
     while True:
         was = await _lock(connection, new.name)
-        next_run_at = when.next(await connection.fetchval(_CLOCK))
+        now: datetime = await connection.fetchval(_CLOCK)
+        next_run_at = when.next(now)
         if was is None:
             rows = await connection.fetch(_INSERT, new.name, uuid4(), when.cron, when.timezone, *what, next_run_at)
             if rows:
-                return Schedule(*rows[0]), True
+                return Schedule(*rows[0]), now, True
             continue  # somebody made it in between: now it can be locked
         if was.is_declared and not is_declared:
             raise ScheduleDeclaredError
         is_as_before = (was.cron, was.timezone, was.enabled) == (when.cron, when.timezone, new.enabled)
         if is_as_before and (was.kind, was.content, was.missed, was.enabled, was.is_declared) == what:
-            return was, False
+            return was, now, False
         if is_as_before:
             next_run_at = was.next_run_at
         rows = await connection.fetch(_UPDATE, new.name, when.cron, when.timezone, *what, next_run_at)
-        return Schedule(*rows[0]), False
+        return Schedule(*rows[0]), now, False
 
 
 async def _lock(connection: "Connection", name: str) -> Schedule | None:

@@ -19,8 +19,8 @@ from app.queue.wakeup import Wakeup
 _BATCH = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Index schedules_due. Whose turn it is, by PostgreSQL's clock: those of hosts may be off. Nobody waits for a locked row:
-# another consumer is making its tick, or a client is changing it, and the next beat looks again.
+# Index schedules_due. Whose turn it is, by PostgreSQL's clock: those of hosts may be off. Nobody waits for a row that
+# is locked: another consumer is making its tick, or a client is changing it, and the next beat looks again.
 _DUE = """
 SELECT name, id, cron, timezone, missed, kind, next_run_at, now() FROM schedules
 WHERE enabled AND next_run_at <= now() AND name <> ALL($1::text[])
