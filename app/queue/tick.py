@@ -27,8 +27,9 @@ WHERE enabled AND next_run_at <= now() AND name <> ALL($1::text[])
 ORDER BY next_run_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
 
-# Primary keys. A tick is made by whoever moves next_run_at past it, and the task's id says which tick it is: so a tick
-# can't have two tasks, not even when next_run_at is set back by hand.
+# Primary keys (written IS TRUE, the condition can't be met by schedules_due). A tick is made by whoever moves
+# next_run_at past it, and the task's id says which tick it is: so none has two tasks, not even when next_run_at is set
+# back by hand.
 _TICK = """
 WITH ticked AS (
     UPDATE schedules SET next_run_at = new.next_run_at,
@@ -36,7 +37,8 @@ WITH ticked AS (
         last_task_id = coalesce(new.last_task_id, schedules.last_task_id)
     FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::uuid[])
         AS new (name, id, was, next_run_at, last_run_at, last_task_id)
-    WHERE schedules.name = new.name AND schedules.id = new.id AND schedules.next_run_at = new.was AND schedules.enabled
+    WHERE schedules.name = new.name AND schedules.id = new.id AND schedules.next_run_at = new.was
+        AND schedules.enabled IS TRUE
     RETURNING schedules.id, schedules.kind, schedules.content
 )
 INSERT INTO tasks (id, kind, content, run_at)
