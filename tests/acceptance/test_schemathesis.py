@@ -5,11 +5,12 @@ import os
 import sys
 from pathlib import Path
 
+from tests.acceptance.test_documentation import OPERATIONS
 from tests.support.processes import ROOT, Service
 
 SEED = 20241028
 REQUESTS_PER_OPERATION = 40
-SECONDS = 120.0
+SECONDS = 240.0
 
 
 async def test_schemathesis_finds_nothing(live: Service, tmp_path: Path) -> None:
@@ -27,6 +28,6 @@ async def test_schemathesis_finds_nothing(live: Service, tmp_path: Path) -> None
     async with asyncio.timeout(SECONDS):
         output = (await schemathesis.communicate())[0].decode()
     assert schemathesis.returncode == 0, output
-    assert "Selected: 6/6" in output
-    assert "Tested: 6" in output
+    assert f"Selected: {len(OPERATIONS)}/{len(OPERATIONS)}" in output
+    assert f"Tested: {len(OPERATIONS)}" in output
     assert "No issues found" in output

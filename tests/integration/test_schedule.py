@@ -24,7 +24,7 @@ from tests.support.waiting import until
 
 def _new(name: str = "nightly", **others: Any) -> NewSchedule:
     recurrence = Recurrence(others.pop("cron", "30 2 * * *"), others.pop("timezone", "Europe/Berlin"))
-    fields = {"kind": "simulate", "content": '{"a":1}', "missed": Missed.SKIP, "enabled": True} | others
+    fields: dict[str, Any] = {"kind": "simulate", "content": '{"a":1}', "missed": Missed.SKIP, "enabled": True} | others
     return NewSchedule(name, recurrence, **fields)
 
 

@@ -67,7 +67,7 @@ async def test_a_tick_makes_its_task(
     assert row["next_run_at"] == EVERY_MINUTE.next(row["now"])
     assert events.events == [ScheduleTicked("minutely", task, tick.isoformat())]
     await wakeup.close()
-    assert await redis.lrange(list_name(1, "simulate"), 0, -1) == [str(task).encode()]  # type: ignore[misc]
+    assert await redis.lrange(list_name(1, "simulate"), 0, -1) == [str(task).encode()]
 
 
 async def test_before_its_time_nothing_happens(ticker: Ticker, put: Put, sql: Connection, database: Database) -> None:
@@ -104,7 +104,7 @@ async def test_nobody_waits_for_a_schedule_that_another_holds(ticker: Ticker, pu
     async with sql.transaction():
         await sql.execute("SELECT FROM schedules WHERE name = 'held' FOR UPDATE")
         await asyncio.wait_for(ticker.tick(), 5)
-        assert await sql.fetch("SELECT name FROM schedules WHERE last_run_at IS NOT NULL") == [("free",)]
+        assert await sql.fetchval("SELECT name FROM schedules WHERE last_run_at IS NOT NULL") == "free"
     await ticker.tick()
     assert await sql.fetchval("SELECT count(*) FROM tasks") == 2
 

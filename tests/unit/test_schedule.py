@@ -60,7 +60,8 @@ def test_whenever_somebody_looks_each_tick_is_dealt_with_once(
 ) -> None:
     """However long the waits: no tick runs twice, none within the grace is left out, and what is next is to come."""
     now = start = datetime(2024, 10, 26, 22, 0, 30, tzinfo=UTC)
-    first, ran = recurrence.next(start), []
+    first = recurrence.next(start)
+    ran: list[datetime] = []
     for wait in waits:
         now += timedelta(seconds=wait)
         if first > now:
