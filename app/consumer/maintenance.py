@@ -1,4 +1,4 @@
-"""What some consumer has to do for all of them: recovery, and quarantine for suspects (docs/protocol.md)."""
+"""What some consumer has to do for all of them: recovery, ticks, and quarantine for suspects (docs/protocol.md)."""
 
 import asyncio
 import random
@@ -59,7 +59,7 @@ class Reconciler:
 
 
 class Sweeper:
-    """Takes back the tasks of dead consumers, and has suspects run on their own."""
+    """Takes back the tasks of dead consumers, makes those of schedules, and has suspects run on their own."""
 
     def __init__(
         self,

@@ -104,7 +104,7 @@ def _turns(rows: Iterable[asyncpg.Record], unreadable: dict[str, str]) -> Iterat
     for name, schedule_id, cron, timezone, missed, kind, was, now in rows:
         try:
             todo = due(Recurrence(cron, timezone), was, now, Missed(missed))
-        except InvalidScheduleError as error:
+        except (InvalidScheduleError, ValueError, OverflowError) as error:  # or a time before all calendars
             unreadable[name] = str(error)
         else:
             yield _Turn(name, schedule_id, kind, was, todo)
