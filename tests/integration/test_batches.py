@@ -33,7 +33,7 @@ def _asks_for(task_id: UUID) -> Scope:
 
 
 @pytest.mark.parametrize("call", ["get", "cancel"])
-async def test_calls_for_many_tasks_share_a_statement(
+async def test_calls_for_many_tasks_share_a_statement(  # noqa: PLR0917 - fixtures
     call: str,
     settings: Settings,
     watched: Database,
