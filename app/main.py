@@ -13,8 +13,10 @@ from app.api.errors import add_error_handlers
 from app.api.head import HeadAsGet
 from app.api.health_api import health_router
 from app.api.openapi import add_documentation
+from app.api.schedule_api import ScheduleApi
 from app.api.task_api import TaskApi
 from app.core.config import Settings, load
+from app.core.declared import load_declared
 from app.core.errors import SettingsError
 from app.core.logging import log_event, set_up_logging
 from app.db.engine import Database
@@ -35,6 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     wakeup = Wakeup(settings.redis_url, log_event)
     follow_up = FollowUp(database, wakeup, log_event)
     tasks = TaskApi(settings, catalog, database, wakeup, follow_up, log_event)
+    schedules = ScheduleApi(settings, catalog, database, wakeup, follow_up, log_event)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        routes=[*tasks.routes()],
+        routes=[*tasks.routes(), *schedules.routes()],
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))
@@ -68,6 +71,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _load_or_exit(settings: Settings | None) -> tuple[Settings, Catalog]:
     try:
         settings = settings or load(Settings)
-        return settings, Catalog.load(settings)
+        catalog = Catalog.load(settings)
+        load_declared(settings, catalog.check)  # the consumers' concern, but what is wrong stops everybody
     except SettingsError as error:
         sys.exit(f"taskmill: {error}")
+    return settings, catalog

@@ -9,13 +9,16 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from app.api.lingering import LingeringResponse
 from app.core.errors import (
     DatabaseUnavailableError,
     InvalidPayloadError,
+    InvalidScheduleError,
     NotRetryableError,
     RejectedRowError,
+    ScheduleDeclaredError,
     UnknownKindError,
 )
 from app.utils.json_pointer import json_pointer
@@ -87,6 +90,17 @@ def from_invalid_payload(error: InvalidPayloadError) -> ProblemError:
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "The content does not fit the kind of task.", problems)
 
 
+def from_invalid_schedule(error: InvalidScheduleError) -> ProblemError:
+    """A cron expression or a time zone that there is not."""
+    problems = [(json_pointer([field]), detail) for field, detail in error.problems]
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "The schedule has no times at which it would run.", problems)
+
+
+def from_schedule_declared(error: ScheduleDeclaredError) -> ProblemError:
+    """A change of what only the configuration may change."""
+    return ProblemError(HTTPStatus.CONFLICT, str(error))
+
+
 def from_not_retryable(error: NotRetryableError) -> ProblemError:
     """A retry of what has not failed."""
     return ProblemError(HTTPStatus.CONFLICT, str(error))
@@ -109,6 +123,8 @@ def add_error_handlers(app: FastAPI) -> None:
     _add(app, DatabaseUnavailableError, from_database_unavailable)
     _add(app, UnknownKindError, from_unknown_kind)
     _add(app, InvalidPayloadError, from_invalid_payload)
+    _add(app, InvalidScheduleError, from_invalid_schedule)
+    _add(app, ScheduleDeclaredError, from_schedule_declared)
     _add(app, NotRetryableError, from_not_retryable)
     _add(app, RejectedRowError, from_rejected_row)
     _add(app, Exception, from_anything_else)
@@ -116,7 +132,18 @@ def add_error_handlers(app: FastAPI) -> None:
 
 def _add(app: FastAPI, kind: type[Exception], to_problem: Callable[[Any], ProblemError]) -> None:
     async def handle(request: Request, error: Exception) -> Response:
-        return problem(request, to_problem(error))
+        answer = to_problem(error)
+        if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            answer.headers |= _allow(request)
+        return problem(request, answer)
 
     handler: Callable[[Request, Exception], Awaitable[Response]] = handle
     app.add_exception_handler(kind, handler)
+
+
+def _allow(request: Request) -> dict[str, str]:
+    """The header for all routes of this path; the router itself names only the first one's methods."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
+    methods = {method for route in here for method in route.methods or ()}
+    return {"Allow": ", ".join(sorted(methods))} if methods else {}

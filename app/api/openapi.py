@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from app.api.schedule_schemas import ScheduleBody
 from app.api.schemas import JSON_VALUE, NewTaskBody, Problem, Readiness
 
 _SWAGGER_UI = Path(__file__).parent / "swagger_ui"
@@ -49,17 +50,17 @@ def _describe(app: FastAPI, kinds: Sequence[str]) -> dict[str, Any]:
         schema = get_openapi(
             title="Taskmill", version=app.version, description=_DESCRIPTION, routes=app.routes, tags=app.openapi_tags
         )
-        for model in (NewTaskBody, Problem, Readiness):
+        for model in (NewTaskBody, ScheduleBody, Problem, Readiness):
             definition = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas = schema["components"]["schemas"]
             schemas.update(definition.pop("$defs", {}))
             schemas[_name(model)] = definition
         # Put in here, since pydantic does not refer to what is no model.
         schema["components"]["schemas"]["JsonValue"] = JSON_VALUE
-        content = schema["components"]["schemas"][_name(NewTaskBody)]["properties"]["content"]
-        content["$ref"] = "#/components/schemas/JsonValue"
-        kind = schema["components"]["schemas"][_name(NewTaskBody)]["properties"]["kind"]
-        kind["anyOf"] = [{"type": "string", "enum": list(kinds)}, {"type": "null"}]
+        for model in (NewTaskBody, ScheduleBody):
+            properties = schema["components"]["schemas"][_name(model)]["properties"]
+            properties["content"]["$ref"] = "#/components/schemas/JsonValue"
+            properties["kind"]["anyOf"] = [{"type": "string", "enum": list(kinds)}, {"type": "null"}]
         _put_back_examples(schema, app)
         app.openapi_schema = schema
     return app.openapi_schema

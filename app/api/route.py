@@ -6,7 +6,7 @@ times fewer creates: docs/performance.md.
 
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -17,11 +17,19 @@ from app.api.errors import MEDIA_TYPE
 from app.api.openapi import reference
 from app.api.schemas import Problem
 
-Endpoint = Callable[[Scope, Receive], Awaitable[bytes]]
+
+class Reply(NamedTuple):
+    """An answer with another status than its route's. Without a body: None."""
+
+    status: HTTPStatus
+    body: bytes | None
+
+
+Endpoint = Callable[[Scope, Receive], Awaitable[bytes | Reply]]
 
 
 class BytesRoute(APIRoute):
-    """`endpoint(scope, receive)` returns the body of a JSON answer with the route's status, or raises."""
+    """`endpoint(scope, receive)` returns the body of a JSON answer with the route's status, a Reply, or raises."""
 
     def __init__(self, path: str, endpoint: Endpoint, *, method: str, status_code: int, **documentation: Any) -> None:
         async def documented() -> None:
@@ -29,26 +37,18 @@ class BytesRoute(APIRoute):
 
         documented.__doc__ = endpoint.__doc__
         super().__init__(path, documented, methods=[method], status_code=status_code, **documentation)
-        start = {
-            "type": "http.response.start",
-            "status": status_code,
-        }
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             try:
-                body = await endpoint(scope, receive)
+                reply = await endpoint(scope, receive)
             except ClientDisconnect:
                 return  # gone before its body had come, so nobody reads an answer: no fault of ours, no traceback
-            await send(
-                {
-                    **start,
-                    "headers": [
-                        (b"content-type", b"application/json"),
-                        (b"content-length", str(len(body)).encode()),
-                    ],
-                }
-            )
-            await send({"type": "http.response.body", "body": body})
+            status, body = reply if isinstance(reply, Reply) else (status_code, reply)
+            headers = []
+            if body is not None:
+                headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": int(status), "headers": headers})
+            await send({"type": "http.response.body", "body": body or b""})
 
         self.app = answer
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import to_json as _to_json
 
-from app.api.storable import DEEPEST
+from app.core.storable import DEEPEST
 from app.core.task import ErrorCode, NewTask, Priority, Task, TaskStatus
 from app.handlers import Catalog
 

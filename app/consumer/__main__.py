@@ -7,14 +7,17 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import uvloop
 
 from app.consumer.consumer import Consumer, StopRequest
 from app.core.config import Settings, load
+from app.core.declared import load_declared
 from app.core.errors import ConsumerDeclaredDeadError, SettingsError
 from app.core.logging import log_event, set_up_logging
+from app.core.schedule import NewSchedule
 from app.handlers import Catalog
 
 
@@ -26,23 +29,27 @@ def main() -> int:
     try:
         settings = load(Settings)
         catalog = Catalog.load(settings)
+        declared = load_declared(settings, catalog.check)
     except SettingsError as error:
         sys.stderr.write(f"taskmill: {error}\n")
         return 2
     set_up_logging(settings)
     gc.freeze()  # what is loaded stays; collections look only at what tasks make
     gc.set_threshold(50_000, 20, 20)
-    uvloop.run(_run(settings, catalog, quarantine=arguments.quarantine))
+    uvloop.run(_run(settings, catalog, declared, quarantine=arguments.quarantine))
     raise AssertionError("unreachable: _run ends the process")
 
 
-async def _run(settings: Settings, catalog: Catalog, *, quarantine: bool) -> NoReturn:
+async def _run(settings: Settings, catalog: Catalog, declared: Sequence[NewSchedule], *, quarantine: bool) -> NoReturn:
     stop = StopRequest()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop)
     code = 1
     try:
-        await Consumer(settings, catalog, log_event, quarantine=quarantine).run(stop)
+        consumer = Consumer(
+            settings, catalog, log_event, quarantine=quarantine, declared=None if quarantine else declared
+        )
+        await consumer.run(stop)
         code = 0
     except ConsumerDeclaredDeadError:
         pass  # said as an event

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from app.consumer.children import ChildPool
@@ -26,11 +27,13 @@ from app.core.events import (
     StopIncomplete,
 )
 from app.core.outage import Outage
+from app.core.schedule import NewSchedule
 from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.finish import release
 from app.queue.follow_up import FollowUp
 from app.queue.recover import register, unregister
+from app.queue.schedule import declare_schedules
 from app.queue.wakeup import Wakeup, stay_subscribed
 
 _RETRY_PAUSE_SECONDS = 0.5
@@ -55,11 +58,20 @@ class Consumer:
     """Claims tasks and runs them until it is told to stop.
 
     A quarantine consumer runs suspects (tasks that were lost with their consumers) one at a time, and ends when there
-    are none.
+    are none. `declared`: the schedules of the configuration; None leaves those in the table as they are.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog, emit: Emit, *, quarantine: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        emit: Emit,
+        *,
+        quarantine: bool = False,
+        declared: Sequence[NewSchedule] | None = None,
+    ) -> None:
         self._settings = settings
+        self._declared = declared
         self._emit = emit
         self._database = Database(settings.database_url, settings.database_pool_size, _STATEMENT_SECONDS)
         self._wakeup = Wakeup(settings.redis_url, emit)
@@ -139,10 +151,12 @@ class Consumer:
                 group.create_task(fetcher.run())
 
     async def _register(self, stop: StopRequest) -> bool:
-        """Wait for PostgreSQL, and begin the lease. False when told to stop first."""
+        """Wait for PostgreSQL, declare schedules, and begin the lease. False when told to stop first."""
         outage = Outage(self._emit, "postgresql", "starting")
         while not stop.drain.is_set():
             try:
+                if self._declared is not None:
+                    await declare_schedules(self._database, self._declared)
                 await register(self._database, self._lease.consumer_id, socket.gethostname(), os.getpid())
             except DatabaseUnavailableError as error:
                 outage.begin(error)

@@ -1,4 +1,4 @@
-"""What some consumer has to do for all of them: recovery, and quarantine for suspects (docs/protocol.md)."""
+"""What some consumer has to do for all of them: recovery, ticks, and quarantine for suspects (docs/protocol.md)."""
 
 import asyncio
 import random
@@ -16,6 +16,7 @@ from app.queue.admit import admit_all
 from app.queue.finish import release
 from app.queue.follow_up import FollowUp
 from app.queue.recover import held_rows, look, recover
+from app.queue.tick import Ticker
 from app.queue.wakeup import Wakeup
 
 
@@ -58,7 +59,7 @@ class Reconciler:
 
 
 class Sweeper:
-    """Takes back the tasks of dead consumers, and has suspects run on their own."""
+    """Takes back the tasks of dead consumers, makes those of schedules, and has suspects run on their own."""
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class Sweeper:
         self._kinds = kinds
         self._settings = settings
         self._emit = emit
+        self._ticker = Ticker(database, wakeup, emit)
         self._quarantine: asyncio.subprocess.Process | None = None
         self._is_stopping = False
 
@@ -85,6 +87,8 @@ class Sweeper:
             await self._recover()
         if found.has_blocked:
             self._wakeup.push(await admit_all(self._database))
+        if found.has_ticks:
+            await self._ticker.tick()
         if found.has_suspects:
             await self._start_quarantine()
 

@@ -40,6 +40,19 @@ class InvalidPayloadError(TaskmillError):
         self.problems = problems
 
 
+class InvalidScheduleError(TaskmillError):
+    """There is no such schedule in time."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]] = ()) -> None:
+        """`problems`: the names of fields, and what is wrong with each; never the value itself."""
+        super().__init__("; ".join(f"{field}: {detail}" for field, detail in problems) or None)
+        self.problems = problems
+
+
+class ScheduleDeclaredError(TaskmillError):
+    """This schedule is part of the configuration (SCHEDULES_FILE): change it there. Running it now is possible."""
+
+
 class LostClaimError(TaskmillError):
     """This run no longer holds its task: the task was canceled, or is another consumer's. Nothing was written."""
 

@@ -80,6 +80,9 @@ _LEVELS: dict[type[e.Event], int] = {
     e.LeaseLost: logging.ERROR,
     e.StopIncomplete: logging.ERROR,
     e.QuarantineNotStarted: logging.ERROR,
+    e.ScheduleTicked: logging.DEBUG,
+    e.TicksMissed: logging.WARNING,
+    e.ScheduleUnreadable: logging.ERROR,
     e.ServiceDown: logging.ERROR,
 }
 
@@ -133,6 +136,12 @@ def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912, PLR0915 - 
             yield "lease lost: this consumer was declared dead, and ends", {}
         case e.LeaseRegained():
             yield "lease regained", {}
+        case e.ScheduleTicked(schedule, task_id, tick):
+            yield "schedule ticked: task created", {"task_id": str(task_id), "schedule": schedule, "tick": tick}
+        case e.TicksMissed(schedule, first, last):
+            yield "schedule missed ticks", {"schedule": schedule, "first": first, "last": last}
+        case e.ScheduleUnreadable(schedule, reason):
+            yield "schedule can't be read: its ticks wait", {"schedule": schedule, "error": reason}
         case e.ServiceDown(service, doing, reason):
             yield f"{service} does not answer while {doing}; trying on", {"error": reason}
         case e.ServiceUp(service, doing):

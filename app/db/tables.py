@@ -133,5 +133,6 @@ schedules = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     Column("updated_at", DateTime(timezone=True)),
     CheckConstraint("missed IN ('skip', 'run_once')", name="missed_known"),
+    CheckConstraint("isfinite(next_run_at)", name="next_run_at_finite"),  # PostgreSQL's infinity is no time in Python
     Index("schedules_due", "next_run_at", postgresql_where=text("enabled")),
 )

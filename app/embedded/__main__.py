@@ -8,6 +8,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from app.core.config import Settings, load
+from app.core.declared import load_declared
 from app.core.errors import TaskmillError
 from app.embedded import postgres, valkey
 from app.embedded.console import complain
@@ -27,7 +28,7 @@ def main() -> int:
         folders = Folders(Path(os.environ.get("DATA_DIR") or "data").absolute())
         embedded = _choose(folders)
         settings = load(Settings)
-        Catalog.load(settings)
+        load_declared(settings, Catalog.load(settings).check)
         launch(settings, folders, embedded)
     except StoppedError:
         return 0

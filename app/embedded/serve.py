@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from app.core.config import Settings, load
+from app.core.declared import load_declared
 from app.core.errors import TaskmillError
 from app.embedded import supervisor
 from app.embedded.console import complain
@@ -19,7 +20,7 @@ def main() -> int:
     """Return only if something is wrong."""
     try:
         settings = load(Settings)
-        Catalog.load(settings)
+        load_declared(settings, Catalog.load(settings).check)
         run = _run_folder()
     except TaskmillError as error:
         complain(str(error))

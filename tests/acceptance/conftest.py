@@ -10,6 +10,7 @@ from tests.conftest import with_database
 from tests.support.processes import Service, service
 from tests.support.refusals import Refusals
 from tests.support.servers import Servers
+from tests.support.types import Connection
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,14 @@ async def live(servers: Servers, live_database_url: str) -> AsyncIterator[Servic
 
 
 @pytest.fixture(scope="module")
-async def refusals(live: Service, live_database_url: str) -> AsyncIterator[Refusals]:
-    """Shows that the live service refuses things."""
+async def live_sql(live_database_url: str) -> AsyncIterator[Connection]:
+    """A connection to the live service's database."""
     connection = await asyncpg.connect(live_database_url)
-    yield Refusals(live.url, connection)
+    yield connection
     await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def refusals(live: Service, live_sql: Connection) -> Refusals:
+    """Shows that the live service refuses things."""
+    return Refusals(live.url, live_sql)

@@ -3,8 +3,26 @@
 from typing import Any
 
 import schemathesis
+from hypothesis import strategies as st
 
-from app.api.storable import LARGEST_INTEGER
+from app.core.errors import InvalidScheduleError
+from app.core.recurrence import Recurrence, zones
+from app.core.storable import LARGEST_INTEGER
+
+_FIELD = st.sampled_from(["*", "*/5", "1", "2,3", "1-4", "7"])
+
+
+def _is_ever(cron: str) -> bool:
+    try:
+        Recurrence(cron, "UTC")
+    except InvalidScheduleError:
+        return False
+    return True
+
+
+# Formats that JSON Schema does not know. Without these, any text would count as a good expression, or a good zone.
+schemathesis.openapi.format("cron", st.tuples(*[_FIELD] * 5).map(" ".join).filter(_is_ever))
+schemathesis.openapi.format("timezone", st.sampled_from(sorted(zones())))
 
 INTEGERS = ("max_attempts", "concurrency_limit")
 

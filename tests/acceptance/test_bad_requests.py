@@ -65,6 +65,9 @@ ALLOWED = {
     "/task": {"POST"},
     f"/task/{uuid4()}": {"GET"},
     f"/task/{uuid4()}/cancel": {"PATCH"},
+    "/schedule": {"GET"},
+    "/schedule/x": {"DELETE", "GET", "PUT"},
+    "/schedule/x/run": {"POST"},
     "/health": {"GET"},
     "/livez": {"GET"},
     "/readyz": {"GET"},
@@ -72,7 +75,20 @@ ALLOWED = {
     "/openapi.json": {"GET", "HEAD"},
     "/docs/swagger-ui/swagger-ui.css": {"GET", "HEAD"},
 }
-ALLOWED_IDS = ["create", "get", "cancel", "health", "livez", "readyz", "docs", "openapi", "assets"]
+ALLOWED_IDS = [
+    "create",
+    "get",
+    "cancel",
+    "schedules",
+    "schedule",
+    "run",
+    "health",
+    "livez",
+    "readyz",
+    "docs",
+    "openapi",
+    "assets",
+]
 
 UNKNOWN_PATHS = [
     "/",
@@ -80,6 +96,8 @@ UNKNOWN_PATHS = [
     "/task/",
     "/task/a/b",
     "/health/",
+    "/schedule/",
+    "/schedule/a/b",
     "//task",
     "/docs/swagger-ui/..%2f..%2fbody.py",
     "/%5B",

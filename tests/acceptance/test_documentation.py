@@ -16,6 +16,11 @@ OPERATIONS = {
     "getTask": ("get", "/task/{task_id}", {"200", "404", "500"}),
     "retryTask": ("patch", "/task/{task_id}/retry", {"200", "404", "409", "500"}),
     "cancelTask": ("patch", "/task/{task_id}/cancel", {"200", "400", "404", "500"}),
+    "putSchedule": ("put", "/schedule/{name}", {"200", "201", "400", "409", "413", "415", "422", "500"}),
+    "listSchedules": ("get", "/schedule", {"200", "422", "500"}),
+    "getSchedule": ("get", "/schedule/{name}", {"200", "404", "500"}),
+    "deleteSchedule": ("delete", "/schedule/{name}", {"204", "404", "409", "500"}),
+    "runSchedule": ("post", "/schedule/{name}/run", {"201", "404", "409", "500"}),
     "health": ("get", "/health", {"200"}),
     "livez": ("get", "/livez", {"200"}),
     "readyz": ("get", "/readyz", {"200", "503"}),
@@ -69,6 +74,9 @@ async def test_every_answer_has_an_example_that_fits_its_schema(description: dic
     for _, _, operation in _operations(description):
         for status, answer in operation["responses"].items():
             assert answer["description"] not in {"", "Successful Response"}
+            if status == "204":
+                assert "content" not in answer
+                continue
             ((media_type, content),) = answer["content"].items()
             if operation["operationId"] == "readyz":
                 assert media_type == "application/health+json"
@@ -90,27 +98,42 @@ async def test_a_500_says_that_there_is_a_retry_after(description: dict[str, Any
 
 async def test_the_request_has_examples_that_work(live: Service, description: dict[str, Any]) -> None:
     """Each is accepted as it stands."""
-    body = description["paths"]["/task"]["post"]["requestBody"]
-    assert body["required"] is True
-    ((media_type, content),) = body["content"].items()
-    assert len(content["examples"]) >= 2
-    for example in content["examples"].values():
-        _validate(description, content["schema"], example["value"])
-        answer = await live.client.post(
-            "/task", content=json.dumps(example["value"]), headers={"Content-Type": media_type}
-        )
-        assert answer.status_code == 201
+    for number, (method, path, operation) in enumerate(_operations(description)):
+        if "requestBody" not in operation:
+            continue
+        body = operation["requestBody"]
+        assert body["required"] is True
+        ((media_type, content),) = body["content"].items()
+        assert len(content["examples"]) >= 2
+        for name, example in content["examples"].items():
+            _validate(description, content["schema"], example["value"])
+            answer = await live.client.request(
+                method,
+                path.replace("{name}", f"e{number}-{name.replace(' ', '-').replace(',', '')}"),
+                content=json.dumps(example["value"]),
+                headers={"Content-Type": media_type},
+            )
+            assert answer.status_code == 201
 
 
 async def test_what_is_answered_fits_its_description(live: Service, description: dict[str, Any]) -> None:
     """Tasks, problems and reports on health."""
     task = await live.create({"any": ["content"]})
+    for name in ("on", "off"):
+        await live.client.put(f"/schedule/{name}", json={"cron": "* * * * *", "content": [1], "enabled": name == "on"})
     for method, path, template, operation_status in (
         ("get", f"/task/{task['id']}", "/task/{task_id}", "200"),
         ("get", "/task/x", "/task/{task_id}", "404"),
         ("patch", f"/task/{task['id']}/cancel", "/task/{task_id}/cancel", "200"),
         ("patch", "/task/x/cancel", "/task/{task_id}/cancel", "404"),
         ("post", "/task", "/task", "415"),
+        ("get", "/schedule", "/schedule", "200"),
+        ("get", "/schedule?limit=x", "/schedule", "422"),
+        ("get", "/schedule/on", "/schedule/{name}", "200"),
+        ("get", "/schedule/off", "/schedule/{name}", "200"),
+        ("get", "/schedule/none", "/schedule/{name}", "404"),
+        ("post", "/schedule/on/run", "/schedule/{name}/run", "201"),
+        ("delete", "/schedule/none", "/schedule/{name}", "404"),
         ("get", "/health", "/health", "200"),
         ("get", "/livez", "/livez", "200"),
         ("get", "/readyz", "/readyz", "200"),
@@ -131,8 +154,9 @@ async def test_every_field_is_explained(description: dict[str, Any]) -> None:
 
 async def test_the_kinds_are_listed(description: dict[str, Any]) -> None:
     """Those that this service takes."""
-    kind = description["components"]["schemas"]["NewTask"]["properties"]["kind"]
-    assert {"type": "string", "enum": ["simulate"]} in kind["anyOf"]
+    for body in ("NewTask", "NewSchedule"):
+        kind = description["components"]["schemas"][body]["properties"]["kind"]
+        assert {"type": "string", "enum": ["simulate"]} in kind["anyOf"]
 
 
 async def test_every_reference_resolves(description: dict[str, Any]) -> None:

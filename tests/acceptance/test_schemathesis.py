@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-import re
 import sys
 from pathlib import Path
 
+from tests.acceptance.test_documentation import OPERATIONS
 from tests.support.processes import ROOT, Service
 
 SEED = 20241028
 REQUESTS_PER_OPERATION = 40
-SECONDS = 120.0
+SECONDS = 240.0
 
 
 async def test_schemathesis_finds_nothing(live: Service, tmp_path: Path) -> None:
@@ -28,8 +28,6 @@ async def test_schemathesis_finds_nothing(live: Service, tmp_path: Path) -> None
     async with asyncio.timeout(SECONDS):
         output = (await schemathesis.communicate())[0].decode()
     assert schemathesis.returncode == 0, output
-    selected, there_are = re.findall(r"Selected: (\d+)/(\d+)", output)[0]
-    assert selected == there_are
-    assert int(selected) >= 7
-    assert "Tested: 6" in output
+    assert f"Selected: {len(OPERATIONS)}/{len(OPERATIONS)}" in output
+    assert f"Tested: {len(OPERATIONS)}" in output
     assert "No issues found" in output

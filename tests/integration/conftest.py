@@ -1,19 +1,21 @@
 """Rows and consumers to test with."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID, uuid4
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from app.core.task import Hint, NewTask, Priority
-from app.db.engine import Database
+from app.db.engine import SESSION, Database
 from app.queue.cancel import Canceler
 from app.queue.claim import Claimant
 from app.queue.create import Creator
 from app.queue.follow_up import FollowUp
 from app.queue.recover import register
 from app.queue.wakeup import Wakeup, list_name
+from tests.conftest import quick_settings
+from tests.support.types import Connection
 from tests.support.waiting import EventLog
 
 Insert = Callable[..., Awaitable[list[UUID]]]
@@ -41,6 +43,12 @@ def creator(database: Database, wakeup: Wakeup, events: EventLog) -> Creator:
 def claimant(consumer_id: UUID, *kinds: str) -> Claimant:
     """A consumer that knows these kinds."""
     return Claimant(consumer_id, kinds or ["simulate"])
+
+
+async def waiting_for_a_lock(database: Database) -> list[int]:
+    """The backends that do. Not to be asked within a transaction, which would see the same ones for ever."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return [row[0] for row in await database.fetch(waiting)]
 
 
 @pytest.fixture
@@ -77,3 +85,16 @@ async def consumer_id(database: Database) -> UUID:
     consumer_id = uuid4()
     await register(database, consumer_id, "test", 1)
     return consumer_id
+
+
+@pytest.fixture
+async def clock_ahead(database_url: str, sql: Connection) -> AsyncIterator[Database]:
+    """The same database, where PostgreSQL's clock is an hour ahead of everybody else's."""
+    await sql.execute("CREATE SCHEMA ahead")
+    for clock in ("now", "clock_timestamp"):
+        body = f"SELECT pg_catalog.{clock}() + interval '1 hour'"
+        await sql.execute(f"CREATE FUNCTION ahead.{clock}() RETURNS timestamptz STABLE LANGUAGE sql AS $${body}$$")
+    url = quick_settings(database_url, "redis://unused").database_url
+    database = Database(url, 2, 10, SESSION | {"search_path": "ahead, pg_catalog, public"})
+    yield database
+    await database.close()

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from app.db.engine import Database
-from app.queue import cancel, claim, finish, read, recover
+from app.queue import cancel, claim, finish, read, recover, schedule, tick
 
 PLANS = {
     "read": (read._SELECT, 1, {"tasks_pkey"}),
@@ -21,6 +21,10 @@ PLANS = {
     "cancel": (cancel._CANCEL, 1, {"tasks_pkey"}),
     "held rows": (recover._HELD_ROWS, 1, {"tasks_processing"}),
     "recover": (recover._RECOVER, 2, {"tasks_processing", "tasks_pkey", "groups_pkey"}),
+    "due schedules": (tick._DUE, 2, {"schedules_due"}),
+    "tick": (tick._TICK, 9, {"schedules_pkey"}),
+    "read a schedule": (schedule._READ, 1, {"schedules_pkey"}),
+    "list schedules": (schedule._LIST, 2, {"schedules_pkey"}),
 }
 
 FILL = """

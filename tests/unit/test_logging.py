@@ -18,7 +18,14 @@ from app.core.logging import Formatter, log_event, set_up_logging
 
 EVENTS = [kind for kind in vars(e).values() if isinstance(kind, type) and issubclass(kind, e.Event) and kind != e.Event]
 TASK_EVENTS = [kind for kind in EVENTS if {"task_id", "task_ids"} & {field.name for field in fields(kind)}]
-DEBUG_EVENTS = {e.TasksCreated, e.TasksClaimed, e.TasksCompleted, e.TasksSnoozed, e.HandlerStopped}
+DEBUG_EVENTS = {
+    e.TasksCreated,
+    e.TasksClaimed,
+    e.TasksCompleted,
+    e.TasksSnoozed,
+    e.HandlerStopped,
+    e.ScheduleTicked,
+}
 
 Lines = Callable[[], list[str]]
 Log = Callable[..., Lines]

@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("missed IN ('skip', 'run_once')", name=op.f("schedules_missed_known")),
+        sa.CheckConstraint("isfinite(next_run_at)", name=op.f("schedules_next_run_at_finite")),
         sa.PrimaryKeyConstraint("name", name=op.f("schedules_pkey")),
     )
     op.create_index("schedules_due", "schedules", ["next_run_at"], postgresql_where=sa.text("enabled"))
