@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from app.api.errors import MOST_ERRORS, ProblemError
-from app.api.storable import DEEPEST, unstorable
+from app.core.storable import DEEPEST, unstorable
 from app.utils.json_pointer import json_pointer
 
 BODY_SECONDS = 30.0  # for a client that sends slowly; one that only holds the connection is let go

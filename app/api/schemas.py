@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, WithJsonSchema, model_validator
 from pydantic_core import to_json as _to_json
 
-from app.api.storable import DEEPEST
+from app.core.storable import DEEPEST
 from app.core.task import ErrorCode, NewTask, Priority, Task, TaskStatus
 from app.handlers import Catalog
 
@@ -18,7 +18,7 @@ PriorityName = Literal["high", "normal", "low"]
 # Any JSON value: said in full, since an empty schema reads as an omission.
 AnyJson = Annotated[Any, WithJsonSchema({"type": ["string", "object", "array", "number", "boolean", "null"]})]
 
-# What api/storable.py lets pass, as far as JSON Schema can say it.
+# What core/storable.py lets pass, as far as JSON Schema can say it.
 _REFERENCE = {"$ref": "#/components/schemas/JsonValue"}
 _TEXT = {"type": "string", "pattern": "^[^\\u0000]*$"}
 JSON_VALUE: dict[str, Any] = {

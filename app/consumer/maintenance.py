@@ -16,6 +16,7 @@ from app.queue.admit import admit_all
 from app.queue.finish import release
 from app.queue.follow_up import FollowUp
 from app.queue.recover import held_rows, look, recover
+from app.queue.settle import GroupSweep
 from app.queue.wakeup import Wakeup
 
 
@@ -75,6 +76,7 @@ class Sweeper:
         self._kinds = kinds
         self._settings = settings
         self._emit = emit
+        self._groups = GroupSweep(database, follow_up.settle)
         self._quarantine: asyncio.subprocess.Process | None = None
         self._is_stopping = False
 
@@ -85,6 +87,8 @@ class Sweeper:
             await self._recover()
         if found.has_blocked:
             self._wakeup.push(await admit_all(self._database))
+        if found.has_open_groups:
+            await self._groups.sweep()
         if found.has_suspects:
             await self._start_quarantine()
 

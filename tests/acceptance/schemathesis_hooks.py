@@ -4,7 +4,7 @@ from typing import Any
 
 import schemathesis
 
-from app.api.storable import LARGEST_INTEGER
+from app.core.storable import LARGEST_INTEGER
 
 
 @schemathesis.hook

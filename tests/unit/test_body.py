@@ -18,7 +18,7 @@ from app.api import body
 from app.api.body import parse, read_body
 from app.api.errors import MOST_ERRORS, ProblemError
 from app.api.schemas import NewTaskBody, to_json
-from app.api.storable import DEEPEST, unstorable
+from app.core.storable import DEEPEST, unstorable
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()) | st.sampled_from('\0\\"/\ud800\udc00\u2028'))
 ANY_NUMBER = (
