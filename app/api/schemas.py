@@ -19,8 +19,8 @@ PriorityName = Literal["high", "normal", "low"]
 AnyJson = Annotated[Any, WithJsonSchema({"type": ["string", "object", "array", "number", "boolean", "null"]})]
 
 # What core/storable.py lets pass, as far as JSON Schema can say it.
-_REFERENCE = {"$ref": "#/components/schemas/JsonValue"}
-_TEXT = {"type": "string", "pattern": "^[^\\u0000]*$"}
+REFERENCE = {"$ref": "#/components/schemas/JsonValue"}
+TEXT = {"type": "string", "pattern": "^[^\\u0000]*$"}
 JSON_VALUE: dict[str, Any] = {
     "title": "JsonValue",
     "description": f"Any JSON value, at most {DEEPEST} levels deep, without NUL in strings and names. "
@@ -28,10 +28,10 @@ JSON_VALUE: dict[str, Any] = {
     "anyOf": [
         {"type": "null"},
         {"type": "boolean"},
-        _TEXT,
+        TEXT,
         {"type": "number"},  # JSON Schema can't tell 1e22, which is taken, from 10000000000000000000000
-        {"type": "array", "items": _REFERENCE},
-        {"type": "object", "propertyNames": _TEXT, "additionalProperties": _REFERENCE},
+        {"type": "array", "items": REFERENCE},
+        {"type": "object", "propertyNames": TEXT, "additionalProperties": REFERENCE},
     ],
 }
 
@@ -277,11 +277,11 @@ class TaskRenderer:
         return (
             f'{{"id":"{task.id}","kind":"{task.kind}","content":{task.content},"status":"{task.status}",'
             f'"priority":"{_PRIORITIES[task.priority]}","attempt":{task.attempt},"max_attempts":{_number(max_attempts)},'
-            f'"timeout_seconds":{_number(timeout)},"concurrency_key":{key},"group_id":{_quoted(task.group_id)},'
+            f'"timeout_seconds":{_number(timeout)},"concurrency_key":{key},"group_id":{quoted(task.group_id)},'
             f'"progress":{task.progress or "null"},"result":{task.result or "null"},"error":{task.error or "null"},'
-            f'"history":{task.history or "[]"},"run_at":{_time(task.run_at)},"created_at":{_time(task.created_at)},'
-            f'"updated_at":{_time(task.updated_at)},"started_at":{_time(task.started_at)},'
-            f'"finished_at":{_time(task.finished_at)}}}'
+            f'"history":{task.history or "[]"},"run_at":{utc(task.run_at)},"created_at":{utc(task.created_at)},'
+            f'"updated_at":{utc(task.updated_at)},"started_at":{utc(task.started_at)},'
+            f'"finished_at":{utc(task.finished_at)}}}'
         ).encode()
 
 
@@ -289,10 +289,11 @@ def _number(value: float | None) -> str:
     return "null" if value is None else repr(value)
 
 
-def _quoted(value: UUID | None) -> str:
+def quoted(value: UUID | None) -> str:
+    """JSON text of an id."""
     return "null" if value is None else f'"{value}"'
 
 
-def _time(time: datetime | None) -> str:
+def utc(time: datetime | None) -> str:
     """RFC 3339 with microseconds and Z; PostgreSQL's driver gives UTC."""
     return "null" if time is None else f'"{time.isoformat(timespec="microseconds")[:26]}Z"'
