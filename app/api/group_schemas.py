@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from app.api.schemas import REFERENCE, TASK_EXAMPLE, TEXT, ErrorView, NewTaskBody, quoted, utc
+from app.api.json_text import quoted, utc
+from app.api.schemas import REFERENCE, TASK_EXAMPLE, TEXT, ErrorView, NewTaskBody
 from app.core.group import MOST_MEMBERS, Group, OnFailure
 
 

@@ -7,6 +7,8 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, WithJsonSchema, model_validator
 from pydantic_core import to_json as _to_json
 
+from app.api.json_text import quoted as _quoted
+from app.api.json_text import utc as _time
 from app.core.storable import DEEPEST
 from app.core.task import ErrorCode, NewTask, Priority, Task, TaskStatus
 from app.handlers import Catalog
@@ -277,23 +279,13 @@ class TaskRenderer:
         return (
             f'{{"id":"{task.id}","kind":"{task.kind}","content":{task.content},"status":"{task.status}",'
             f'"priority":"{_PRIORITIES[task.priority]}","attempt":{task.attempt},"max_attempts":{_number(max_attempts)},'
-            f'"timeout_seconds":{_number(timeout)},"concurrency_key":{key},"group_id":{quoted(task.group_id)},'
+            f'"timeout_seconds":{_number(timeout)},"concurrency_key":{key},"group_id":{_quoted(task.group_id)},'
             f'"progress":{task.progress or "null"},"result":{task.result or "null"},"error":{task.error or "null"},'
-            f'"history":{task.history or "[]"},"run_at":{utc(task.run_at)},"created_at":{utc(task.created_at)},'
-            f'"updated_at":{utc(task.updated_at)},"started_at":{utc(task.started_at)},'
-            f'"finished_at":{utc(task.finished_at)}}}'
+            f'"history":{task.history or "[]"},"run_at":{_time(task.run_at)},"created_at":{_time(task.created_at)},'
+            f'"updated_at":{_time(task.updated_at)},"started_at":{_time(task.started_at)},'
+            f'"finished_at":{_time(task.finished_at)}}}'
         ).encode()
 
 
 def _number(value: float | None) -> str:
     return "null" if value is None else repr(value)
-
-
-def quoted(value: UUID | None) -> str:
-    """JSON text of an id."""
-    return "null" if value is None else f'"{value}"'
-
-
-def utc(time: datetime | None) -> str:
-    """RFC 3339 with microseconds and Z; PostgreSQL's driver gives UTC."""
-    return "null" if time is None else f'"{time.isoformat(timespec="microseconds")[:26]}Z"'
