@@ -451,7 +451,7 @@ async def test_a_group_whose_answer_is_lost_is_made_once(
 
 
 async def test_cancel_rest_stops_running_members_within_a_second(
-    settings: Settings, bench: Bench, redis_url: str, sql: Connection
+    settings: Settings, bench: Bench, sql: Connection
 ) -> None:
     """30 run on two consumers and 30 wait; one fails: within a second all rows are canceled and all handlers gone."""
     settings = settings.model_copy(
