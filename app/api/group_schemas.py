@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.json_text import quoted, utc
 from app.api.schemas import REFERENCE, TASK_EXAMPLE, TEXT, ErrorView, NewTaskBody
@@ -17,18 +17,19 @@ class ThenBody(NewTaskBody):
 
     model_config = ConfigDict(strict=True, extra="forbid", title="ThenTask")
 
-    content: Annotated[
+    content: Annotated[  # described by THEN_CONTENT
         dict[str, Any],
         Field(description="What the task is about: an object, to which `group` is added, the group's id and counts."),
-        WithJsonSchema(
-            {
-                "type": "object",
-                "properties": {"group": False},
-                "propertyNames": TEXT,
-                "additionalProperties": REFERENCE,
-            }
-        ),
     ] = {}  # noqa: RUF012 - pydantic copies it
+
+
+# JSON values as in JSON_VALUE, but for the name that is put in.
+THEN_CONTENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {"group": False},
+    "propertyNames": TEXT,
+    "additionalProperties": REFERENCE,
+}
 
 
 class NewGroupBody(BaseModel):

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from app.api.group_schemas import NewGroupBody, ThenBody
+from app.api.group_schemas import THEN_CONTENT, NewGroupBody, ThenBody
 from app.api.schemas import JSON_VALUE, NewTaskBody, Problem, Readiness
 
 _SWAGGER_UI = Path(__file__).parent / "swagger_ui"
@@ -57,6 +57,7 @@ def _describe(app: FastAPI, kinds: Sequence[str]) -> dict[str, Any]:
         # Put in here, since pydantic does not refer to what is no model.
         schemas["JsonValue"] = JSON_VALUE
         schemas[_name(NewTaskBody)]["properties"]["content"]["$ref"] = "#/components/schemas/JsonValue"
+        schemas[_name(ThenBody)]["properties"]["content"] |= THEN_CONTENT
         for model in (NewTaskBody, ThenBody):
             kind = schemas[_name(model)]["properties"]["kind"]
             kind["anyOf"] = [{"type": "string", "enum": list(kinds)}, {"type": "null"}]

@@ -15,6 +15,10 @@ OPERATIONS = {
     "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "500"}),
     "getTask": ("get", "/task/{task_id}", {"200", "404", "500"}),
     "cancelTask": ("patch", "/task/{task_id}/cancel", {"200", "400", "404", "500"}),
+    "retryTask": ("patch", "/task/{task_id}/retry", {"200", "404", "409", "500"}),
+    "createGroup": ("post", "/group", {"201", "400", "413", "415", "422", "500"}),
+    "getGroup": ("get", "/group/{group_id}", {"200", "404", "500"}),
+    "cancelGroup": ("patch", "/group/{group_id}/cancel", {"200", "400", "404", "500"}),
     "health": ("get", "/health", {"200"}),
     "livez": ("get", "/livez", {"200"}),
     "readyz": ("get", "/readyz", {"200", "503"}),
@@ -89,27 +93,36 @@ async def test_a_500_says_that_there_is_a_retry_after(description: dict[str, Any
 
 async def test_the_request_has_examples_that_work(live: Service, description: dict[str, Any]) -> None:
     """Each is accepted as it stands."""
-    body = description["paths"]["/task"]["post"]["requestBody"]
-    assert body["required"] is True
-    ((media_type, content),) = body["content"].items()
-    assert len(content["examples"]) >= 2
-    for example in content["examples"].values():
-        _validate(description, content["schema"], example["value"])
-        answer = await live.client.post(
-            "/task", content=json.dumps(example["value"]), headers={"Content-Type": media_type}
-        )
-        assert answer.status_code == 201
+    for path in ("/task", "/group"):
+        body = description["paths"][path]["post"]["requestBody"]
+        assert body["required"] is True
+        ((media_type, content),) = body["content"].items()
+        assert len(content["examples"]) >= 2
+        for example in content["examples"].values():
+            _validate(description, content["schema"], example["value"])
+            answer = await live.client.post(
+                path, content=json.dumps(example["value"]), headers={"Content-Type": media_type}
+            )
+            assert answer.status_code == 201
 
 
 async def test_what_is_answered_fits_its_description(live: Service, description: dict[str, Any]) -> None:
     """Tasks, problems and reports on health."""
     task = await live.create({"any": ["content"]})
+    made = await live.client.post("/group", json={"tasks": [{"content": 1}], "then": {}})
+    content = description["paths"]["/group"]["post"]["responses"]["201"]["content"]
+    _validate(description, content["application/json"]["schema"], made.json())
+    group = made.json()
     for method, path, template, operation_status in (
         ("get", f"/task/{task['id']}", "/task/{task_id}", "200"),
         ("get", "/task/x", "/task/{task_id}", "404"),
         ("patch", f"/task/{task['id']}/cancel", "/task/{task_id}/cancel", "200"),
         ("patch", "/task/x/cancel", "/task/{task_id}/cancel", "404"),
         ("post", "/task", "/task", "415"),
+        ("get", f"/group/{group['id']}", "/group/{group_id}", "200"),
+        ("get", "/group/x", "/group/{group_id}", "404"),
+        ("patch", f"/group/{group['id']}/cancel", "/group/{group_id}/cancel", "200"),
+        ("patch", "/group/x/cancel", "/group/{group_id}/cancel", "404"),
         ("get", "/health", "/health", "200"),
         ("get", "/livez", "/livez", "200"),
         ("get", "/readyz", "/readyz", "200"),
@@ -130,8 +143,9 @@ async def test_every_field_is_explained(description: dict[str, Any]) -> None:
 
 async def test_the_kinds_are_listed(description: dict[str, Any]) -> None:
     """Those that this service takes."""
-    kind = description["components"]["schemas"]["NewTask"]["properties"]["kind"]
-    assert {"type": "string", "enum": ["simulate"]} in kind["anyOf"]
+    for name in ("NewTask", "ThenTask"):
+        kind = description["components"]["schemas"][name]["properties"]["kind"]
+        assert {"type": "string", "enum": ["simulate"]} in kind["anyOf"]
 
 
 async def test_every_reference_resolves(description: dict[str, Any]) -> None:
