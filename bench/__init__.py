@@ -1,0 +1,1 @@
+"""What choices are worth: scripts that measure them side by side."""
