@@ -173,7 +173,9 @@ class TaskView(BaseModel):
     group_id: Annotated[str | None, Field(description="The group it belongs to.", examples=[None])]
     progress: Annotated[ProgressView | None, Field(description="As its handler said it last.", examples=[None])]
     result: Annotated[AnyJson, Field(description="What its handler returned.", examples=[None])]
-    error: Annotated[ErrorView | None, Field(description="Why it is `failed`.", examples=[None])]
+    error: Annotated[
+        ErrorView | None, Field(description="Why it failed, or was canceled with its group.", examples=[None])
+    ]
     history: Annotated[
         list[ErrorView], Field(description="The errors of earlier attempts, oldest first; the last 20.", examples=[[]])
     ]

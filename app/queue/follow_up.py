@@ -15,6 +15,7 @@ from app.queue.wakeup import Wakeup
 from app.utils.batcher import Batcher
 
 _BATCH = 500
+_ENDS = 50  # groups in one statement, which counts all their members
 
 
 class FollowUp:
@@ -49,18 +50,18 @@ class FollowUp:
         Raises DatabaseUnavailableError: then the next sweep does what is missing.
         """
         due = await find_due(self._database, group_ids)
-        if due.stopping:
-            await self._cancel_rest(due.stopping)
-        if due.ids:
-            self._ended(await end(self._database, due.ids))
+        for group_id in due.stopping:
+            await self._cancel_rest(group_id)
+        for start in range(0, len(due.ids), _ENDS):
+            self._ended(await end(self._database, due.ids[start : start + _ENDS]))
 
     async def drain(self) -> None:
         """Wait until everything is followed up."""
         await self._groups.drain()  # which may free keys
         await self._keys.drain()
 
-    async def _cancel_rest(self, group_ids: Sequence[UUID]) -> None:
-        canceled = await cancel_rest(self._database, group_ids)
+    async def _cancel_rest(self, group_id: UUID) -> None:
+        canceled = await cancel_rest(self._database, group_id)
         if canceled:
             self._wakeup.announce_canceled([task.id for task in canceled if task.was_running])
             self.freed({task.concurrency_key for task in canceled if task.concurrency_key is not None})

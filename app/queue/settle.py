@@ -41,7 +41,7 @@ WHERE groups.id = ANY($1::uuid[]) AND ended_at IS NULL
 _CANCEL_REST = f"""
 WITH live AS MATERIALIZED (
     SELECT tasks.id, tasks.status, groups.failed_at IS NOT NULL AS has_failed
-    FROM (SELECT id, failed_at FROM groups WHERE id = ANY($1::uuid[]) AND {_IS_STOPPING}) AS groups
+    FROM (SELECT id, failed_at FROM groups WHERE id = $1 AND {_IS_STOPPING}) AS groups
     JOIN tasks ON tasks.group_id = groups.id AND tasks.status IN ('pending', 'processing')
     ORDER BY tasks.id
     FOR UPDATE OF tasks
@@ -124,9 +124,9 @@ async def find_due(database: Database, ids: Sequence[UUID]) -> Due:
     return Due([row[0] for row in rows], [row[0] for row in rows if row[1]])
 
 
-async def cancel_rest(database: Database, ids: Sequence[UUID]) -> list[CanceledMember]:
-    """Cancel the live members of those of these groups that are to stop."""
-    return [CanceledMember(*row) for row in await database.fetch(_CANCEL_REST, ids)]
+async def cancel_rest(database: Database, group_id: UUID) -> list[CanceledMember]:
+    """Cancel the live members of a group that is to stop. One group a statement, so that it ends within its time."""
+    return [CanceledMember(*row) for row in await database.fetch(_CANCEL_REST, group_id)]
 
 
 async def end(database: Database, ids: Sequence[UUID]) -> list[Ended]:

@@ -4,20 +4,17 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from app.consumer.consumer import Consumer, StopRequest
 from app.core.config import Settings
-from app.core.events import ConsumerStarted, GroupEnded, HandlerStopped, MembersCanceled
+from app.core.events import GroupEnded, HandlerStopped, MembersCanceled
 from app.core.group import Group, NewGroup, OnFailure
 from app.core.task import Claim, ErrorCode, NewTask
 from app.db.engine import Database
-from app.handlers import Catalog
 from app.queue.cancel import Canceler
 from app.queue.cancel_group import GroupCanceler
 from app.queue.claim import claim_ids
@@ -31,6 +28,7 @@ from app.queue.settle import GroupSweep
 from app.queue.wakeup import CHANNEL, Wakeup
 from tests.conftest import quick_settings
 from tests.integration.conftest import claimant
+from tests.support.consuming import consuming
 from tests.support.proxy import Proxy
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
@@ -493,23 +491,6 @@ async def test_cancel_rest_stops_running_members_within_a_second(
         await until(has_reported)
         result = json.loads(await sql.fetchval("SELECT result FROM tasks WHERE id = $1", then_id))
         assert result["group"] == {"id": str(group_id), "total": 60, "completed": 0, "failed": 1, "canceled": 59}
-
-
-@asynccontextmanager
-async def consuming(settings: Settings, events: EventLog) -> AsyncIterator[None]:
-    """A consumer that claims."""
-    stop = StopRequest()
-    consumer = asyncio.create_task(Consumer(settings, Catalog.load(settings), events).run(stop))
-    started = asyncio.create_task(events.seen(ConsumerStarted))
-    await asyncio.wait([consumer, started], return_when=asyncio.FIRST_COMPLETED)
-    try:
-        await started
-        yield
-    finally:
-        stop()
-        stop()
-        async with asyncio.timeout(15):
-            await consumer
 
 
 async def _listeners(wakeup: Wakeup, count: int) -> bool:

@@ -23,7 +23,7 @@ from app.queue.spawn import Spawner, derived_id
 from app.queue.wakeup import Wakeup, list_name
 from tests.conftest import quick_settings
 from tests.integration.conftest import Insert, claimant
-from tests.integration.test_groups import consuming
+from tests.support.consuming import consuming
 from tests.support.proxy import Proxy
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
