@@ -105,8 +105,13 @@ async def test_one_failure_cancels_the_rest_within_a_second(database_url: str, r
     """Pending and running members, on two consumers, by the times in the rows; and `then` is told."""
     async with service(database_url, redis_url, **HANDLERS, consumer_concurrency=10) as taskmill:
         consumers = await asyncio.gather(taskmill.start_consumer(), taskmill.start_consumer())
-        tasks = [*_steps(1, seconds=1, fails=True), *_steps(39, seconds=60)]
+        tasks = [*_steps(1, seconds=3, fails=True), *_steps(39, seconds=60)]
         made = await _create(taskmill, tasks=tasks, on_failure="cancel_rest", then={"kind": "report"})
+
+        async def is_full() -> bool:
+            return bool((await _get(taskmill, made["id"]))["counts"]["processing"] == 20)
+
+        await until(is_full)
         ended = await _ended(taskmill, made["id"])
         assert ended["counts"] == {"pending": 0, "processing": 0, "completed": 0, "failed": 1, "canceled": 39}
         failed, *canceled = [await taskmill.get(task_id) for task_id in made["task_ids"]]

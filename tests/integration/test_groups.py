@@ -461,7 +461,7 @@ async def test_cancel_rest_stops_running_members_within_a_second(
         await until(lambda: _listeners(bench.wakeup, 2))
         group_id = uuid7()
         long = [NewTask(uuid7(), "step", '{"seconds": 60}', group_id=group_id) for _ in range(59)]
-        bad = NewTask(uuid7(), "step", '{"seconds": 1, "fails": true}', group_id=group_id)
+        bad = NewTask(uuid7(), "step", '{"seconds": 3, "fails": true}', group_id=group_id)
         group = NewGroup(group_id, [bad, *long], "cancel_rest", NewTask(uuid7(), "report", "{}"))
         await GroupCreator(bench.database, bench.wakeup, bench.follow_up, bench.events).create(group)
 
