@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api.errors import add_error_handlers
+from app.api.group_api import GroupApi
 from app.api.head import HeadAsGet
 from app.api.health_api import health_router
 from app.api.openapi import add_documentation
@@ -38,6 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     follow_up = FollowUp(database, wakeup, log_event)
     tasks = TaskApi(settings, catalog, database, wakeup, follow_up, log_event)
     schedules = ScheduleApi(settings, catalog, database, wakeup, follow_up, log_event)
+    groups = GroupApi(settings, catalog, database, wakeup, follow_up, log_event)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -48,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         with suppress(TimeoutError):  # of frozen servers: Supervisor waits no longer
             async with asyncio.timeout(STOP_SECONDS):
                 await tasks.drain()
+                await groups.drain()
                 await follow_up.drain()
                 await wakeup.close()
         await database.close()
@@ -58,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        routes=[*tasks.routes(), *schedules.routes()],
+        routes=[*tasks.routes(), *groups.routes(), *schedules.routes()],
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))

@@ -2,16 +2,17 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from app.api.errors import MOST_ERRORS, ProblemError
-from app.core.storable import DEEPEST, unstorable
+from app.core.storable import DEEPEST, Path, unstorable
 from app.utils.json_pointer import json_pointer
 
 BODY_SECONDS = 30.0  # for a client that sends slowly; one that only holds the connection is let go
@@ -70,7 +71,7 @@ def parse(model: type[ModelT], body: bytes) -> ModelT:
     except ValidationError as error:
         raise _from_validation(error, body) from None
     if _SUSPICIOUS.search(body) or body.count(b"[") + body.count(b"{") > DEEPEST:
-        found = islice(unstorable(_fields(value)), MOST_ERRORS)
+        found = islice(_unstorable(value), MOST_ERRORS)
         problems = [(json_pointer(path), detail) for path, detail in found]
         if problems:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "A value can't be stored faithfully.", problems)
@@ -140,5 +141,16 @@ def _not_json(body: bytes, message: str) -> str:
     return f"The body is not JSON in UTF-8: {message.removeprefix('Invalid JSON: ')}."
 
 
-def _fields(model: BaseModel) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in model.model_fields_set}
+def _unstorable(model: BaseModel, place: Path = ()) -> Iterator[tuple[Path, str]]:
+    """What can't be kept in the fields of the model, and in those of the models in it."""
+    fields = {name: getattr(model, name) for name in model.model_fields_set}
+    for name, value in fields.items():
+        if isinstance(value, BaseModel):
+            fields[name] = None
+            yield from _unstorable(value, (*place, name))
+        elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+            fields[name] = None
+            for number, item in enumerate(value):
+                yield from _unstorable(item, (*place, name, number))
+    for path, detail in unstorable(fields):
+        yield (*place, *path), detail

@@ -1,5 +1,6 @@
 """The description at /openapi.json, and /docs, which reads it and works offline."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from app.api.group_schemas import THEN_CONTENT, NewGroupBody, ThenBody
 from app.api.schedule_schemas import ScheduleBody
 from app.api.schemas import JSON_VALUE, NewTaskBody, Problem, Readiness
 
@@ -50,20 +52,30 @@ def _describe(app: FastAPI, kinds: Sequence[str]) -> dict[str, Any]:
         schema = get_openapi(
             title="Taskmill", version=app.version, description=_DESCRIPTION, routes=app.routes, tags=app.openapi_tags
         )
-        for model in (NewTaskBody, ScheduleBody, Problem, Readiness):
-            definition = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas = schema["components"]["schemas"]
-            schemas.update(definition.pop("$defs", {}))
-            schemas[_name(model)] = definition
+        schemas = schema["components"]["schemas"]
+        for model in (NewTaskBody, NewGroupBody, ScheduleBody, Problem, Readiness):
+            schemas.update(_definitions(model))
         # Put in here, since pydantic does not refer to what is no model.
-        schema["components"]["schemas"]["JsonValue"] = JSON_VALUE
+        schemas["JsonValue"] = JSON_VALUE
         for model in (NewTaskBody, ScheduleBody):
-            properties = schema["components"]["schemas"][_name(model)]["properties"]
-            properties["content"]["$ref"] = "#/components/schemas/JsonValue"
-            properties["kind"]["anyOf"] = [{"type": "string", "enum": list(kinds)}, {"type": "null"}]
+            schemas[_name(model)]["properties"]["content"]["$ref"] = "#/components/schemas/JsonValue"
+        schemas[_name(ThenBody)]["properties"]["content"] |= THEN_CONTENT
+        for model in (NewTaskBody, ThenBody, ScheduleBody):
+            kind = schemas[_name(model)]["properties"]["kind"]
+            kind["anyOf"] = [{"type": "string", "enum": list(kinds)}, {"type": "null"}]
         _put_back_examples(schema, app)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _definitions(model: type[BaseModel]) -> dict[str, Any]:
+    """The model's schema and those it refers to, all by their titles, which pydantic does not take for names."""
+    definition = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions = {_name(model): definition} | definition.pop("$defs", {})
+    text = json.dumps(definitions)
+    for name, inner in definitions.items():
+        text = text.replace(f'"#/components/schemas/{name}"', f'"#/components/schemas/{inner["title"]}"')
+    return {inner["title"]: inner for inner in json.loads(text).values()}
 
 
 def _put_back_examples(schema: dict[str, Any], app: FastAPI) -> None:

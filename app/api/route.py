@@ -7,6 +7,7 @@ times fewer creates: docs/performance.md.
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -91,11 +92,25 @@ def accepts(model: type[BaseModel], examples: Mapping[str, Mapping[str, Any]]) -
 
 def task_id_parameter() -> dict[str, Any]:
     """The documentation of `{task_id}`."""
+    return id_parameter("task_id", "The id that creating the task answered.")
+
+
+def id_parameter(name: str, description: str) -> dict[str, Any]:
+    """The documentation of an id in a path."""
     return {
-        "name": "task_id",
+        "name": name,
         "in": "path",
         "required": True,
-        "description": "The id that creating the task answered.",
+        "description": description,
         "schema": {"type": "string", "format": "uuid"},
         "example": "0192d2ab-4e1f-7a30-8b6e-3f0c9a5d7e21",
     }
+
+
+def id_in_path(scope: Scope, name: str) -> UUID | None:
+    """The id in the path; None for what is no UUID in its usual form, which is the id of nothing."""
+    text: str = scope["path_params"][name]
+    try:
+        return UUID(text) if len(text) == 36 else None  # noqa: PLR2004 - UUID() takes other forms as well
+    except ValueError:
+        return None

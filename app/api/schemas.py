@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import to_json as _to_json
 
+from app.api.json_text import quoted as _quoted
+from app.api.json_text import utc as _time
 from app.core.storable import DEEPEST
 from app.core.task import ErrorCode, NewTask, Priority, Task, TaskStatus
 from app.handlers import Catalog
@@ -28,9 +30,9 @@ PriorityName = Literal["high", "normal", "low"]
 # Any JSON value: said in full, since an empty schema reads as an omission.
 AnyJson = Annotated[Any, WithJsonSchema({"type": ["string", "object", "array", "number", "boolean", "null"]})]
 
-# What api/storable.py lets pass, as far as JSON Schema can say it.
-_REFERENCE = {"$ref": "#/components/schemas/JsonValue"}
-_TEXT = {"type": "string", "pattern": "^[^\\u0000]*$"}
+# What core/storable.py lets pass, as far as JSON Schema can say it.
+REFERENCE = {"$ref": "#/components/schemas/JsonValue"}
+TEXT = {"type": "string", "pattern": "^[^\\u0000]*$"}
 JSON_VALUE: dict[str, Any] = {
     "title": "JsonValue",
     "description": f"Any JSON value, at most {DEEPEST} levels deep, without NUL in strings and names. "
@@ -38,10 +40,10 @@ JSON_VALUE: dict[str, Any] = {
     "anyOf": [
         {"type": "null"},
         {"type": "boolean"},
-        _TEXT,
+        TEXT,
         {"type": "number"},  # JSON Schema can't tell 1e22, which is taken, from 10000000000000000000000
-        {"type": "array", "items": _REFERENCE},
-        {"type": "object", "propertyNames": _TEXT, "additionalProperties": _REFERENCE},
+        {"type": "array", "items": REFERENCE},
+        {"type": "object", "propertyNames": TEXT, "additionalProperties": REFERENCE},
     ],
 }
 
@@ -203,7 +205,9 @@ class TaskView(BaseModel):
     group_id: Annotated[str | None, Field(description="The group it belongs to.", examples=[None])]
     progress: Annotated[ProgressView | None, Field(description="As its handler said it last.", examples=[None])]
     result: Annotated[AnyJson, Field(description="What its handler returned.", examples=[None])]
-    error: Annotated[ErrorView | None, Field(description="Why it is `failed`.", examples=[None])]
+    error: Annotated[
+        ErrorView | None, Field(description="Why it failed, or was canceled with its group.", examples=[None])
+    ]
     history: Annotated[
         list[ErrorView], Field(description="The errors of earlier attempts, oldest first; the last 20.", examples=[[]])
     ]
@@ -321,12 +325,3 @@ class TaskRenderer:
 
 def _number(value: float | None) -> str:
     return "null" if value is None else repr(value)
-
-
-def _quoted(value: UUID | None) -> str:
-    return "null" if value is None else f'"{value}"'
-
-
-def _time(time: datetime | None) -> str:
-    """RFC 3339 with microseconds and Z; PostgreSQL's driver gives UTC."""
-    return "null" if time is None else f'"{time.isoformat(timespec="microseconds")[:26]}Z"'

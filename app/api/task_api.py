@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from app.api.body import parse, read_body
 from app.api.errors import ProblemError
-from app.api.route import BytesRoute, accepts, example, problems, task_id_parameter
+from app.api.route import BytesRoute, accepts, example, id_in_path, problems, task_id_parameter
 from app.api.schemas import (
     CANCELED_TASK_EXAMPLE,
     NEW_TASK_EXAMPLES,
@@ -192,12 +192,7 @@ class TaskApi:
 
 
 def _task_id(scope: Scope) -> UUID:
-    """The id in the path. What is no UUID in its usual form is the id of no task."""
-    text: str = scope["path_params"]["task_id"]
-    try:
-        task_id = UUID(text) if len(text) == 36 else None  # noqa: PLR2004 - UUID() takes other forms as well
-    except ValueError:
-        task_id = None
+    task_id = id_in_path(scope, "task_id")
     if task_id is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
     return task_id

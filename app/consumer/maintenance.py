@@ -16,6 +16,7 @@ from app.queue.admit import admit_all
 from app.queue.finish import release
 from app.queue.follow_up import FollowUp
 from app.queue.recover import held_rows, look, recover
+from app.queue.settle import GroupSweep
 from app.queue.tick import Ticker
 from app.queue.wakeup import Wakeup
 
@@ -77,6 +78,7 @@ class Sweeper:
         self._settings = settings
         self._emit = emit
         self._ticker = Ticker(database, wakeup, emit)
+        self._groups = GroupSweep(database, follow_up.settle)
         self._quarantine: asyncio.subprocess.Process | None = None
         self._is_stopping = False
 
@@ -89,6 +91,8 @@ class Sweeper:
             self._wakeup.push(await admit_all(self._database))
         if found.has_ticks:
             await self._ticker.tick()
+        if found.has_open_groups:
+            await self._groups.sweep()
         if found.has_suspects:
             await self._start_quarantine()
 

@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 from pydantic_core import from_json, to_json
 
 from app.consumer.progress import ProgressWriter, as_json
+from app.consumer.spawning import new_group, new_tasks
 from app.core.config import Settings
 from app.core.events import Emit
 from app.core.task import Claim
@@ -34,7 +35,8 @@ class Toolbox:
     def __init__(self, settings: Settings, catalog: Catalog, database: Database, wakeup: Wakeup, emit: Emit) -> None:
         self._settings = settings
         self.work = work_database(settings)
-        self.spawner = Spawner(database, wakeup, catalog.check, emit)
+        self.check = catalog.check
+        self.spawner = Spawner(database, wakeup, emit)
         self.progress = ProgressWriter(database)
         self._http: ClientSession | None = None
 
@@ -109,7 +111,12 @@ class _RunTools:
             self.box.progress.forget(self.claim)  # it would put the clock back
 
     async def spawn(self, key: str, children: Sequence[Child]) -> list[UUID]:
-        return await self.box.spawner.spawn(self.claim, key, children)
+        tasks = await new_tasks(self.claim, key, children, self.box.check)
+        if tasks:
+            await self.box.spawner.spawn(self.claim, tasks)
+        return [task.id for task in tasks]
 
     async def spawn_group(self, key: str, children: Sequence[Child], on_failure: OnFailure, then: Child | None) -> UUID:
-        return await self.box.spawner.spawn_group(self.claim, key, children, on_failure, then)
+        group = await new_group(self.claim, key, children, on_failure, then, self.box.check)
+        await self.box.spawner.spawn_group(self.claim, group)
+        return group.id

@@ -69,6 +69,9 @@ _LEVELS: dict[type[e.Event], int] = {
     e.TasksClaimed: logging.DEBUG,
     e.TasksCompleted: logging.DEBUG,
     e.HandlerStopped: logging.DEBUG,
+    e.GroupCreated: logging.DEBUG,
+    e.GroupEnded: logging.DEBUG,
+    e.MembersCanceled: logging.DEBUG,
     e.TasksSnoozed: logging.DEBUG,
     e.TaskFailed: logging.WARNING,
     e.AttemptFailed: logging.WARNING,
@@ -99,6 +102,15 @@ def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912, PLR0915 - 
             yield from _each("task completed", ids)
         case e.TasksCanceled(ids):
             yield from _each("task canceled", ids)
+        case e.GroupCreated(group_id, total):
+            yield "group created", {"group_id": str(group_id), "total": total}
+        case e.GroupCanceled(group_id):
+            yield "group canceled", {"group_id": str(group_id)}
+        case e.MembersCanceled(ids):
+            yield from _each("task canceled with its group", ids)
+        case e.GroupEnded(group_id, completed, failed, canceled):
+            counts = {"completed": completed, "failed": failed, "canceled": canceled}
+            yield "group ended", {"group_id": str(group_id), **counts}
         case e.TasksRecovered(ids):
             yield from _each("task recovered: its consumer died, it is pending again", ids)
         case e.TasksReleased(ids, reason):

@@ -76,11 +76,16 @@ tasks = Table(
         "concurrency_key",
         postgresql_where=text("concurrency_key IS NOT NULL AND status IN ('pending', 'processing') AND NOT is_blocked"),
     ),
-    Index("tasks_group", "group_id", postgresql_where=text("group_id IS NOT NULL")),
+    # Each member is in one of the two. With the id, the youngest live member is found at once: queue/settle.py.
     Index(
         "tasks_group_live",
-        "group_id",
+        *("group_id", "id"),
         postgresql_where=text("group_id IS NOT NULL AND status IN ('pending', 'processing')"),
+    ),
+    Index(
+        "tasks_group_ended",
+        "group_id",
+        postgresql_where=text("group_id IS NOT NULL AND status IN ('completed', 'failed', 'canceled')"),
     ),
     # Room on each page for the next version of a row; ended rows are never touched again.
     postgresql_with={"fillfactor": 70},
@@ -105,14 +110,20 @@ groups = Table(
     Column("total", Integer, nullable=False),
     Column("then_kind", Text),
     Column("then_content", JSON),
+    Column("then_options", JSONB),  # the rest of what was said of it: queue/then.py
     Column("then_id", Uuid),  # the id that the `then` task gets
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     Column("failed_at", DateTime(timezone=True)),  # a member failed and on_failure is cancel_rest
     Column("canceled_at", DateTime(timezone=True)),  # a client canceled it: then nothing is started at its end
     Column("ended_at", DateTime(timezone=True)),  # all members have ended
     CheckConstraint("on_failure IN ('cancel_rest', 'continue')", name="on_failure_known"),
-    # Groups that still need somebody to look at them.
+    # Groups that still need somebody to look at them; and those whose live members are to be canceled.
     Index("groups_open", "id", postgresql_where=text("ended_at IS NULL")),
+    Index(
+        "groups_stopping",
+        "id",
+        postgresql_where=text("ended_at IS NULL AND (failed_at IS NOT NULL OR canceled_at IS NOT NULL)"),
+    ),
 )
 
 schedules = Table(

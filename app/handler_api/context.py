@@ -115,14 +115,19 @@ class TaskContext(Generic[OptionsT_co]):
         return self.tools.checkpoint(progress, cursor)
 
     async def spawn(self, key: str, children: Sequence[Child]) -> list[UUID]:
-        """Create tasks; their ids. With the same `key` again, also in another attempt, the same children stay.
+        """Create up to 10,000 tasks, all or none; their ids. They are kept also where this task fails later on.
 
-        Raises LostClaim, InvalidPayloadError and UnknownKindError; then none is created.
+        The ids follow from this task's, the `key` and each child's place: by the same key again, also in another
+        attempt, the children that there are stay as they are. Raises LostClaim (let it pass), InvalidPayloadError and
+        UnknownKindError; then none is created. After DatabaseUnavailableError the next attempt goes on.
         """
         return await self.tools.spawn(key, children)
 
     async def spawn_group(
         self, key: str, children: Sequence[Child], *, on_failure: OnFailure = "continue", then: Child | None = None
     ) -> UUID:
-        """Create a group of tasks, as `POST /group` does, by a key as in `spawn`; the group's id."""
+        """Create a group of tasks, as `POST /group` does, by a key as in `spawn`; the group's id. Raises as `spawn`.
+
+        End after it, and let `then` carry on when all have ended: its content, an object, gets `group`, a GroupResult.
+        """
         return await self.tools.spawn_group(key, children, on_failure, then)

@@ -55,11 +55,11 @@ WITH due AS MATERIALIZED (
 {_CLAIM}
 """
 
-# Index tasks_suspect.
+# Index tasks_suspect: written IS TRUE, the condition can't be met by tasks_due, of which all that is due would be read.
 _SUSPECTS = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM tasks
-    WHERE status = 'pending' AND NOT is_blocked AND kind = ANY($3::text[])
+    WHERE status = 'pending' AND (NOT is_blocked) IS TRUE AND kind = ANY($3::text[])
         AND run_at <= now() AND lost_count >= {SUSPECT_AT}
     ORDER BY run_at
     LIMIT $2

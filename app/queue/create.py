@@ -1,24 +1,19 @@
 """Create: from an accepted request to a committed row (docs/protocol.md)."""
 
-import asyncio
-import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import asyncpg
 
-from app.core.errors import DatabaseUnavailableError, RejectedRowError
+from app.core.errors import RejectedRowError
 from app.core.events import Emit, TasksCreated
 from app.core.task import Hint, NewTask, Task, TaskStatus
 from app.db.engine import Database
 from app.queue.follow_up import FollowUp
+from app.queue.persist import persist
 from app.queue.read import read_tasks
 from app.queue.wakeup import Wakeup
 
-# For a connection that broke, not for an outage. A statement may take 2 s more, and a request may wait behind a flush
-# that fails: 2 x (0.5 + 2) s is what it may take until its own answer.
-RETRY_SECONDS = 0.5
-_RETRY_PAUSE_SECONDS = 0.05
 _AT_ONCE = timedelta()
 
 # Of most tasks nothing is said but kind and content: these are written by a statement that knows no more.
@@ -29,7 +24,7 @@ ON CONFLICT (id) DO NOTHING
 RETURNING 1
 """
 # A keyed task waits until it is admitted: queue/admit.py.
-INSERT = """
+INSERT_ROWS = """
 INSERT INTO tasks (id, kind, content, priority, run_at, max_attempts, timeout_seconds, concurrency_key,
     concurrency_limit, is_blocked, group_id, traceparent)
 SELECT id, kind, content::json, priority, coalesce(run_at, now() + delay), max_attempts, timeout_seconds,
@@ -38,9 +33,8 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::timestamptz[
     $8::float8[], $9::text[], $10::int[], $11::uuid[], $12::text[])
     AS new (id, kind, content, priority, run_at, delay, max_attempts, timeout_seconds, concurrency_key,
         concurrency_limit, group_id, traceparent)
-ON CONFLICT (id) DO NOTHING
-RETURNING 1
 """
+INSERT = f"{INSERT_ROWS} ON CONFLICT (id) DO NOTHING RETURNING 1"
 # The ids are ours, so a statement whose COMMIT got no answer is simply sent again: what is there already is left alone.
 # now() is the transaction's time, which is also the default of created_at: one value serves every row of the batch.
 _COUNTED = "WITH created AS ({insert}) SELECT now(), count(*) FROM created"
@@ -108,19 +102,16 @@ class Creator:
     async def _insert_all(self, batch: Sequence[NewTask]) -> list[Task]:
         is_plain = all(task.is_plain for task in batch)
         statement, arguments = (_CREATE_PLAIN, columns(batch)[:3]) if is_plain else (_CREATE, columns(batch))
-        give_up = time.monotonic() + RETRY_SECONDS
-        while True:
-            try:
-                created_at, count = (await self._database.fetch(statement, *arguments))[0]
-                if count == len(batch):
-                    return [_pending(task, created_at) for task in batch]
-                # An earlier try had committed after all, so the rows have that try's time.
-                rows = await read_tasks(self._database, [task.id for task in batch])
-                return [rows[task.id] for task in batch]
-            except DatabaseUnavailableError:
-                if time.monotonic() >= give_up:
-                    raise
-                await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+
+        async def write() -> list[Task]:
+            created_at, count = (await self._database.fetch(statement, *arguments))[0]
+            if count == len(batch):
+                return [_pending(task, created_at) for task in batch]
+            # An earlier try had committed after all, so the rows have that try's time.
+            rows = await read_tasks(self._database, [task.id for task in batch])
+            return [rows[task.id] for task in batch]
+
+        return await persist(write)
 
 
 def _pending(task: NewTask, created_at: datetime) -> Task:

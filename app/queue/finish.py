@@ -44,18 +44,28 @@ FROM held WHERE tasks.id = held.id
 RETURNING {_LEFT}
 """
 
-# The group is marked in the same statement, so that its other members are canceled whatever dies next.
+# A group is marked in the statement that fails its member, so that the others are canceled whatever dies next: once,
+# and in the order of ids, so that two batches can't deadlock. `failed`: a CTE before it.
+MARK_GROUPS = """
+marked AS (
+    UPDATE groups SET failed_at = clock_timestamp()
+    FROM (
+        SELECT id FROM groups
+        WHERE id IN (SELECT group_id FROM failed WHERE group_id IS NOT NULL)
+            AND on_failure = 'cancel_rest' AND failed_at IS NULL
+        ORDER BY id
+        FOR UPDATE
+    ) AS unmarked
+    WHERE groups.id = unmarked.id
+)
+"""
 _FAIL = f"""
 {_held(id="uuid", claim_id="uuid", error="text")}, failed AS (
     UPDATE tasks SET status = 'failed', error = held.error::jsonb || jsonb_build_object('at', clock_timestamp()),
         finished_at = clock_timestamp(), updated_at = clock_timestamp()
     FROM held WHERE tasks.id = held.id
     RETURNING {_LEFT}
-), marked AS (
-    UPDATE groups SET failed_at = clock_timestamp()
-    WHERE id IN (SELECT group_id FROM failed WHERE group_id IS NOT NULL)
-        AND on_failure = 'cancel_rest' AND failed_at IS NULL
-)
+), {MARK_GROUPS}
 SELECT * FROM failed
 """
 

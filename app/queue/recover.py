@@ -8,7 +8,7 @@ from uuid import UUID
 from app.core.task import TaskStatus
 from app.db.engine import Database
 from app.queue.claim import SUSPECT_AT
-from app.queue.finish import HISTORY, Left
+from app.queue.finish import HISTORY, MARK_GROUPS, Left
 
 _RECOVER_SECONDS = 60.0  # one statement, however many tasks the dead held
 _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
@@ -73,11 +73,9 @@ WITH lost AS MATERIALIZED (
         history = CASE WHEN is_last THEN history ELSE {HISTORY} || {_ERROR} END
     FROM lost WHERE tasks.id = lost.id
     RETURNING tasks.status, tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.group_id
-), marked AS (
-    UPDATE groups SET failed_at = clock_timestamp()
-    WHERE id IN (SELECT group_id FROM recovered WHERE status = 'failed' AND group_id IS NOT NULL)
-        AND on_failure = 'cancel_rest' AND failed_at IS NULL
-)
+), failed AS (
+    SELECT group_id FROM recovered WHERE status = 'failed'
+), {MARK_GROUPS}
 SELECT * FROM recovered
 """
 

@@ -21,6 +21,9 @@ OPERATIONS = {
     "getSchedule": ("get", "/schedule/{name}", {"200", "404", "500"}),
     "deleteSchedule": ("delete", "/schedule/{name}", {"204", "404", "409", "500"}),
     "runSchedule": ("post", "/schedule/{name}/run", {"201", "404", "409", "500"}),
+    "createGroup": ("post", "/group", {"201", "400", "413", "415", "422", "500"}),
+    "getGroup": ("get", "/group/{group_id}", {"200", "404", "500"}),
+    "cancelGroup": ("patch", "/group/{group_id}/cancel", {"200", "400", "404", "500"}),
     "health": ("get", "/health", {"200"}),
     "livez": ("get", "/livez", {"200"}),
     "readyz": ("get", "/readyz", {"200", "503"}),
@@ -121,6 +124,10 @@ async def test_what_is_answered_fits_its_description(live: Service, description:
     task = await live.create({"any": ["content"]})
     for name in ("on", "off"):
         await live.client.put(f"/schedule/{name}", json={"cron": "* * * * *", "content": [1], "enabled": name == "on"})
+    made = await live.client.post("/group", json={"tasks": [{"content": 1}], "then": {}})
+    content = description["paths"]["/group"]["post"]["responses"]["201"]["content"]
+    _validate(description, content["application/json"]["schema"], made.json())
+    group = made.json()
     for method, path, template, operation_status in (
         ("get", f"/task/{task['id']}", "/task/{task_id}", "200"),
         ("get", "/task/x", "/task/{task_id}", "404"),
@@ -134,6 +141,10 @@ async def test_what_is_answered_fits_its_description(live: Service, description:
         ("get", "/schedule/none", "/schedule/{name}", "404"),
         ("post", "/schedule/on/run", "/schedule/{name}/run", "201"),
         ("delete", "/schedule/none", "/schedule/{name}", "404"),
+        ("get", f"/group/{group['id']}", "/group/{group_id}", "200"),
+        ("get", "/group/x", "/group/{group_id}", "404"),
+        ("patch", f"/group/{group['id']}/cancel", "/group/{group_id}/cancel", "200"),
+        ("patch", "/group/x/cancel", "/group/{group_id}/cancel", "404"),
         ("get", "/health", "/health", "200"),
         ("get", "/livez", "/livez", "200"),
         ("get", "/readyz", "/readyz", "200"),
@@ -154,7 +165,7 @@ async def test_every_field_is_explained(description: dict[str, Any]) -> None:
 
 async def test_the_kinds_are_listed(description: dict[str, Any]) -> None:
     """Those that this service takes."""
-    for body in ("NewTask", "NewSchedule"):
+    for body in ("NewTask", "ThenTask", "NewSchedule"):
         kind = description["components"]["schemas"][body]["properties"]["kind"]
         assert {"type": "string", "enum": ["simulate"]} in kind["anyOf"]
 

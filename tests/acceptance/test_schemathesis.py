@@ -3,14 +3,25 @@
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.test_documentation import OPERATIONS
-from tests.support.processes import ROOT, Service
+from tests.support.processes import ROOT, Service, service
+from tests.support.servers import Servers
 
 SEED = 20241028
 REQUESTS_PER_OPERATION = 40
 SECONDS = 240.0
+
+
+@pytest.fixture(scope="module")
+async def live(servers: Servers, live_database_url: str) -> AsyncIterator[Service]:
+    """An API process that takes bodies of any length here: to Schemathesis a 413 is no answer to too many tasks."""
+    async with service(live_database_url, servers.redis_url, body_limit_bytes=2**26) as running:
+        yield running
 
 
 async def test_schemathesis_finds_nothing(live: Service, tmp_path: Path) -> None:

@@ -7,7 +7,20 @@ from uuid import uuid4
 import pytest
 
 from app.db.engine import Database
-from app.queue import cancel, claim, finish, read, recover, schedule, tick
+from app.queue import (
+    cancel,
+    cancel_group,
+    claim,
+    create_group,
+    finish,
+    read,
+    read_group,
+    recover,
+    schedule,
+    settle,
+    spawn,
+    tick,
+)
 
 PLANS = {
     "read": (read._SELECT, 1, {"tasks_pkey"}),
@@ -20,6 +33,20 @@ PLANS = {
     "written by us": (finish._WRITTEN_BY_US, 3, {"tasks_pkey"}),
     "cancel": (cancel._CANCEL, 1, {"tasks_pkey"}),
     "held rows": (recover._HELD_ROWS, 1, {"tasks_processing"}),
+    "read group": (read_group._SELECT, 1, {"groups_pkey", "tasks_group_live", "tasks_group_ended"}),
+    "create group": (create_group._CREATE, 19, set()),
+    "group is due": (settle._DUE, 1, {"groups_pkey", "groups_open", "tasks_group_live"}),
+    "cancel rest": (
+        settle._CANCEL_REST,
+        1,
+        {"groups_pkey", "groups_open", "groups_stopping", "tasks_group_live", "tasks_pkey"},
+    ),
+    "end group": (settle._END, 1, {"groups_pkey", "groups_open", "tasks_group_live", "tasks_group_ended"}),
+    "mark canceled": (cancel_group._MARK, 1, {"groups_pkey", "groups_open"}),
+    "stopping groups": (settle._STOPPING, 0, {"groups_stopping"}),
+    "open groups": (settle._OPEN, 1, {"groups_open"}),
+    "spawn": (spawn._SPAWN, 14, {"tasks_pkey"}),
+    "spawn group": (spawn._SPAWN_GROUP, 21, {"tasks_pkey"}),
     "recover": (recover._RECOVER, 2, {"tasks_processing", "tasks_pkey", "groups_pkey"}),
     "due schedules": (tick._DUE, 2, {"schedules_due"}),
     "tick": (tick._TICK, 9, {"schedules_pkey"}),
@@ -33,6 +60,21 @@ SELECT gen_random_uuid(), 'simulate', '1', status, gen_random_uuid(), gen_random
 FROM generate_series(1, 1000), unnest(ARRAY['completed', 'completed', 'completed', 'pending', 'processing']) AS status
 """
 
+# Two groups of 10,000 members; 1,000 small ones; and 1,000 that have ended.
+FILL_GROUPS = """
+WITH size AS (SELECT gen_random_uuid() AS id, n, CASE WHEN n <= 2 THEN 10000 ELSE 1 END AS total
+    FROM generate_series(1, 2002) AS n
+), made AS (
+    INSERT INTO groups (id, on_failure, total, ended_at)
+    SELECT id, 'cancel_rest', total, CASE WHEN n > 1002 THEN now() END FROM size
+)
+INSERT INTO tasks (id, kind, content, status, claim_id, consumer_id, group_id)
+SELECT gen_random_uuid(), 'simulate', '1',
+    CASE WHEN n > 1002 THEN 'completed' ELSE (ARRAY['completed', 'pending', 'processing', 'failed'])[1 + m % 4] END,
+    gen_random_uuid(), gen_random_uuid(), id
+FROM size, generate_series(1, total) AS m
+"""
+
 
 @pytest.mark.parametrize("history", ["empty", "empty when analyzed, then filled", "filled, then analyzed"])
 async def test_statements_use_their_indexes(history: str, database: Database) -> None:
@@ -40,17 +82,18 @@ async def test_statements_use_their_indexes(history: str, database: Database) ->
     async with database.connection() as connection:
         await connection.execute("SET plan_cache_mode = force_generic_plan")
         if history == "empty when analyzed, then filled":
-            await connection.execute("ANALYZE tasks")
+            await connection.execute("ANALYZE tasks, groups")
         if history != "empty":
             await connection.execute(FILL)
+            await connection.execute(FILL_GROUPS)
         if history == "filled, then analyzed":
-            await connection.execute("ANALYZE tasks")
+            await connection.execute("ANALYZE tasks, groups")
         for name, (statement, parameters, allowed) in PLANS.items():
             await connection.execute(f"PREPARE checked AS {statement}")
-            nulls = ", ".join(["NULL"] * parameters)
-            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE checked({nulls})"))
+            arguments = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
+            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE checked{arguments}"))
             await connection.execute("DEALLOCATE checked")
-            used = set(re.findall(r"Index(?: Only)? Scan (?:using|on) (\w+)", plan))
+            used = set(re.findall(r"Index(?: Only)? Scan(?: Backward)? (?:using|on) (\w+)", plan))
             assert used <= allowed, f"{name}: {plan}"
             assert "Seq Scan" not in plan, f"{name}: {plan}"
 

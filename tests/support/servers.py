@@ -24,7 +24,7 @@ class Servers:
 
 
 @contextmanager
-def running_servers(folder: Path) -> Iterator[Servers]:
+def running_servers(folder: Path, *, durable: bool = False) -> Iterator[Servers]:
     """The servers that the environment names (as docker-compose.test.yml does), else embedded ones in `folder`."""
     if "DATABASE_URL" in os.environ and "REDIS_URL" in os.environ:
         yield Servers(os.environ["DATABASE_URL"], os.environ["REDIS_URL"])
@@ -33,9 +33,9 @@ def running_servers(folder: Path) -> Iterator[Servers]:
     (folder / "run").mkdir()
     with ExitStack() as stack:
         database = postgres.prepare(
-            folder / "postgres", folder / "run" / "postgres", account, durable=False, max_connections=300
+            folder / "postgres", folder / "run" / "postgres", account, durable=durable, max_connections=300
         )
-        redis = valkey.prepare(folder / "valkey", folder / "run" / "valkey", account, durable=False)
+        redis = valkey.prepare(folder / "valkey", folder / "run" / "valkey", account, durable=durable)
         stack.enter_context(_running(database, folder / "postgres.log", signal.SIGINT))
         stack.enter_context(_running(redis, folder / "valkey.log", signal.SIGTERM))
         yield Servers(database.url, redis.url)

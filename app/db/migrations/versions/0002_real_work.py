@@ -48,12 +48,17 @@ def upgrade() -> None:
             "concurrency_key IS NOT NULL AND status IN ('pending', 'processing') AND NOT is_blocked"
         ),
     )
-    op.create_index("tasks_group", "tasks", ["group_id"], postgresql_where=sa.text("group_id IS NOT NULL"))
     op.create_index(
         "tasks_group_live",
         "tasks",
-        ["group_id"],
+        ["group_id", "id"],
         postgresql_where=sa.text("group_id IS NOT NULL AND status IN ('pending', 'processing')"),
+    )
+    op.create_index(
+        "tasks_group_ended",
+        "tasks",
+        ["group_id"],
+        postgresql_where=sa.text("group_id IS NOT NULL AND status IN ('completed', 'failed', 'canceled')"),
     )
     op.create_table(
         "groups",
@@ -62,6 +67,7 @@ def upgrade() -> None:
         sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("then_kind", sa.Text(), nullable=True),
         sa.Column("then_content", postgresql.JSON(), nullable=True),
+        sa.Column("then_options", postgresql.JSONB(), nullable=True),
         sa.Column("then_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("failed_at", sa.DateTime(timezone=True), nullable=True),
@@ -71,6 +77,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("groups_pkey")),
     )
     op.create_index("groups_open", "groups", ["id"], postgresql_where=sa.text("ended_at IS NULL"))
+    op.create_index(
+        "groups_stopping",
+        "groups",
+        ["id"],
+        postgresql_where=sa.text("ended_at IS NULL AND (failed_at IS NOT NULL OR canceled_at IS NOT NULL)"),
+    )
     op.create_table(
         "schedules",
         sa.Column("name", sa.Text(), nullable=False),
@@ -98,7 +110,7 @@ def downgrade() -> None:
     """Undo."""
     op.drop_table("schedules")
     op.drop_table("groups")
-    for index in ("group_live", "group", "admitted", "blocked_due", "blocked", "due"):
+    for index in ("group_ended", "group_live", "admitted", "blocked_due", "blocked", "due"):
         op.drop_index(f"tasks_{index}", table_name="tasks")
     op.create_index("tasks_due", "tasks", ["run_at"], postgresql_where=sa.text("status = 'pending'"))
     for column in (

@@ -1,0 +1,211 @@
+"""The calls about groups: create, get and cancel."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from uuid import UUID
+
+from starlette.types import Receive, Scope
+from uuid_utils.compat import uuid7
+
+from app.api.body import parse, read_body
+from app.api.errors import MOST_ERRORS, Errors, ProblemError
+from app.api.group_schemas import (
+    CANCELED_GROUP_EXAMPLE,
+    GROUP_EXAMPLE,
+    NEW_GROUP_EXAMPLE,
+    NEW_GROUP_EXAMPLES,
+    GroupView,
+    NewGroupBody,
+    NewGroupView,
+    ThenBody,
+    render_group,
+)
+from app.api.route import BytesRoute, accepts, example, id_in_path, id_parameter, problems
+from app.api.schemas import NewTaskBody, to_json
+from app.api.traceparent import traceparent
+from app.core.config import Settings
+from app.core.errors import InvalidPayloadError, RejectedRowError, UnknownKindError
+from app.core.events import Emit
+from app.core.group import Group, NewGroup
+from app.core.task import NewTask
+from app.db.engine import Database
+from app.handlers import Catalog
+from app.queue.cancel_group import GroupCanceler
+from app.queue.create_group import GroupCreator
+from app.queue.follow_up import FollowUp
+from app.queue.read_group import read_groups
+from app.queue.then import sample_content
+from app.queue.wakeup import Wakeup
+from app.utils.batcher import Batcher
+from app.utils.json_pointer import json_pointer
+
+_LARGEST_BATCH = 20  # groups counted in one statement
+_AT_ONCE = 500  # tasks checked before other requests get their turn
+_EXAMPLE_PATH = f"/group/{GROUP_EXAMPLE['id']}"
+_NOT_FOUND = "There is no group with this id."
+_NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
+
+
+class GroupApi:
+    """Answers for groups."""
+
+    def __init__(
+        self, settings: Settings, catalog: Catalog, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit
+    ) -> None:
+        self._body_limit = settings.body_limit_bytes
+        self._default_kind = settings.default_kind
+        self._catalog = catalog
+        self._database = database
+        self._creator = GroupCreator(database, wakeup, follow_up, emit)
+        self._canceler = GroupCanceler(database, follow_up, emit)
+        self._reads: Batcher[UUID, Group | None] = Batcher(self._read, _LARGEST_BATCH)
+
+    def routes(self) -> list[BytesRoute]:
+        """The routes, documented."""
+        parameter = id_parameter("group_id", "The id that creating the group answered.")
+        return [
+            BytesRoute(
+                "/group",
+                self.create,
+                method="POST",
+                status_code=HTTPStatus.CREATED,
+                operation_id="createGroup",
+                summary="Create a group of tasks",
+                tags=["group"],
+                response_model=NewGroupView,
+                response_description="The group and all its tasks are kept; or, with any other answer but 500, none.",
+                openapi_extra={"requestBody": accepts(NewGroupBody, NEW_GROUP_EXAMPLES)},
+                responses={HTTPStatus.CREATED: example(NEW_GROUP_EXAMPLE)}
+                | problems(
+                    "/group",
+                    {
+                        HTTPStatus.BAD_REQUEST: "The body is not JSON.",
+                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
+                        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
+                        HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
+                        HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
+                    },
+                ),
+            ),
+            BytesRoute(
+                "/group/{group_id}",
+                self.get,
+                method="GET",
+                status_code=HTTPStatus.OK,
+                operation_id="getGroup",
+                summary="Get a group",
+                tags=["group"],
+                response_model=GroupView,
+                response_description="The group as it stands, counted in this moment.",
+                openapi_extra={"parameters": [parameter]},
+                responses={HTTPStatus.OK: example(GROUP_EXAMPLE)}
+                | problems(
+                    _EXAMPLE_PATH, {HTTPStatus.NOT_FOUND: _NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE}
+                ),
+            ),
+            BytesRoute(
+                "/group/{group_id}/cancel",
+                self.cancel,
+                method="PATCH",
+                status_code=HTTPStatus.OK,
+                operation_id="cancelGroup",
+                summary="Cancel a group",
+                tags=["group"],
+                response_model=GroupView,
+                response_description="The group is canceled, now or before: no member will be completed any more.",
+                openapi_extra={"parameters": [parameter]},
+                responses={HTTPStatus.OK: example(CANCELED_GROUP_EXAMPLE)}
+                | problems(
+                    f"{_EXAMPLE_PATH}/cancel",
+                    {
+                        HTTPStatus.BAD_REQUEST: "The group has already ended.",
+                        HTTPStatus.NOT_FOUND: _NOT_FOUND,
+                        HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
+                    },
+                ),
+            ),
+        ]
+
+    async def create(self, scope: Scope, receive: Receive) -> bytes:
+        """Keep a group of tasks, all or none, and put them in the queue.
+
+        Once all have ended, whatever became of them, the task `then` is started.
+        """
+        body = parse(NewGroupBody, await read_body(scope, receive, self._body_limit))
+        group_id, trace = uuid7(), traceparent(scope)
+        errors: list[tuple[str, str]] = []
+        members = []
+        for number, task in enumerate(body.tasks):
+            members.append(replace(self._new_task(task, ("tasks", number), trace, errors), group_id=group_id))
+            if len(errors) >= MOST_ERRORS:
+                break
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+        then = None if body.then is None else self._new_task(body.then, ("then",), trace, errors)
+        if errors:
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "A task is not what its kind takes.", errors)
+        try:
+            group = await self._creator.create(NewGroup(group_id, members, body.on_failure, then))
+        except RejectedRowError as error:
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/tasks", str(error))]) from error
+        return render_group(group, [task.id for task in members])
+
+    async def get(self, scope: Scope, _: Receive) -> bytes:
+        """A group by its id: how many of its tasks have which status, how far they are, and what went wrong first."""
+        group = await self._reads.submit(_group_id(scope))
+        if group is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+        return render_group(group)
+
+    async def cancel(self, scope: Scope, _: Receive) -> bytes:
+        """Cancel all tasks of a group that are pending or processing. Its `then` task is not started.
+
+        Canceling again changes nothing.
+        """
+        group = await self._canceler.cancel(_group_id(scope))
+        if group is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+        if group.canceled_at is None:
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "The group has already ended; it can't be canceled.")
+        return render_group(group)
+
+    async def drain(self) -> None:
+        """Wait for the statements that are under way."""
+        await self._reads.drain()
+
+    def _new_task(
+        self, body: NewTaskBody, place: tuple[str | int, ...], trace: str | None, errors: list[tuple[str, str]]
+    ) -> NewTask:
+        """The task, checked: what is wrong with it is added to `errors`."""
+        kind = self._default_kind if body.kind is None else body.kind
+        content = to_json(body.content)
+        pointer = json_pointer(place)
+        if isinstance(body, ThenBody):
+            if "group" in body.content:
+                errors.append((f"{pointer}/content/group", "is put in when the group has ended"))
+            errors += self._errors(kind, sample_content(content), pointer)
+        else:
+            errors += self._errors(kind, content, pointer)
+        return body.to_task(uuid7(), kind, content, trace)
+
+    def _errors(self, kind: str, content: str, pointer: str) -> Errors:
+        try:
+            self._catalog.check(kind, content)
+        except UnknownKindError as error:
+            return [(f"{pointer}/kind", str(error))]
+        except InvalidPayloadError as error:
+            return [(f"{pointer}/content{inner}", detail) for inner, detail in error.problems]
+        return []
+
+    async def _read(self, ids: list[UUID]) -> Sequence[Group | None]:
+        groups = await read_groups(self._database, list(set(ids)))
+        return [groups.get(group_id) for group_id in ids]
+
+
+def _group_id(scope: Scope) -> UUID:
+    group_id = id_in_path(scope, "group_id")
+    if group_id is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+    return group_id

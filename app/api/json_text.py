@@ -1,0 +1,14 @@
+"""JSON text of single values, for answers that are written by hand."""
+
+from datetime import datetime
+from uuid import UUID
+
+
+def quoted(value: UUID | None) -> str:
+    """Of an id."""
+    return "null" if value is None else f'"{value}"'
+
+
+def utc(time: datetime | None) -> str:
+    """RFC 3339 with microseconds and Z; PostgreSQL's driver gives UTC."""
+    return "null" if time is None else f'"{time.isoformat(timespec="microseconds")[:26]}Z"'

@@ -1,0 +1,92 @@
+"""Create a group: its row and its members, all or nothing, in one statement."""
+
+import asyncpg
+
+from app.core.errors import RejectedRowError
+from app.core.events import Emit, GroupCreated, TasksCreated
+from app.core.group import Group, NewGroup
+from app.core.task import Hint
+from app.db.engine import Database
+from app.queue.create import INSERT_ROWS, columns
+from app.queue.follow_up import FollowUp
+from app.queue.persist import persist
+from app.queue.read_group import read_groups
+from app.queue.then import then_columns
+from app.queue.wakeup import Wakeup
+
+# The ids are ours, so that it may be sent again. The group's row is what tells whether it was written before: then no
+# member is, since those that there were may have been pruned.
+INSERT_GROUP = f"""
+made AS (
+    INSERT INTO groups (id, on_failure, total, then_kind, then_content, then_options, then_id)
+    SELECT $13::uuid, $14::text, $15::int, $16::text, $17::text::json, $18::text::jsonb, $19::uuid {{condition}}
+    ON CONFLICT (id) DO NOTHING
+    RETURNING created_at
+), members AS (
+    {INSERT_ROWS} WHERE EXISTS (SELECT FROM made)
+)
+"""
+_CREATE = f"WITH {INSERT_GROUP.format(condition='')} SELECT created_at FROM made"
+
+
+def group_columns(group: NewGroup) -> tuple[object, ...]:
+    """The arguments of INSERT_GROUP."""
+    row = group.id, group.on_failure, len(group.members), *then_columns(group.then)
+    return *columns(group.members), *row
+
+
+class GroupCreator:
+    """Writes new groups, then wakes the consumers."""
+
+    def __init__(self, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit) -> None:
+        self._database = database
+        self._wakeup = wakeup
+        self._follow_up = follow_up
+        self._emit = emit
+
+    async def create(self, new: NewGroup) -> Group:
+        """Insert the group and its members; the group as it then stands.
+
+        Raises RejectedRowError where PostgreSQL refuses a value; and DatabaseUnavailableError where PostgreSQL stayed
+        away: whether the group was then created is unknown.
+        """
+        try:
+            group = await persist(lambda: self._insert(new))
+        except asyncpg.DataError as error:  # class 22: some value can't be stored
+            raise RejectedRowError(f"PostgreSQL refuses the content of a task ({error.sqlstate}).") from error
+        # Strictly after the COMMIT, and never waited for: the rows are the outbox.
+        self._wakeup.push(
+            [
+                Hint(task.id, task.kind, task.priority)
+                for task in new.members
+                if task.concurrency_key is None
+                and not task.delay
+                and (task.run_at is None or task.run_at <= group.created_at)
+            ]
+        )
+        self._follow_up.freed({task.concurrency_key for task in new.members if task.concurrency_key is not None})
+        self._emit(GroupCreated(new.id, group.total))
+        self._emit(TasksCreated([task.id for task in new.members]))
+        return group
+
+    async def _insert(self, new: NewGroup) -> Group:
+        rows = await self._database.fetch(_CREATE, *group_columns(new))
+        if not rows:  # an earlier try had committed after all
+            return (await read_groups(self._database, [new.id]))[new.id]
+        return Group(
+            id=new.id,
+            on_failure=new.on_failure,
+            total=len(new.members),
+            then_id=None if new.then is None else new.then.id,
+            created_at=rows[0][0],
+            canceled_at=None,
+            ended_at=None,
+            pending=len(new.members),
+            processing=0,
+            completed=0,
+            failed=0,
+            canceled=0,
+            done=None,
+            done_of=None,
+            errors="[]",
+        )

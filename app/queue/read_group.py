@@ -1,0 +1,53 @@
+"""Read groups by id. Nothing counts along: what a group comes to is counted when somebody asks."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from app.core.group import Group
+from app.db.engine import Database
+
+MOST_ERRORS = 10
+
+# Indexes tasks_group_live and tasks_group_ended, in one snapshot: a member is in one of the two, and each is counted
+# once however many are finishing meanwhile. Progress is a handler's word, so only numbers are summed.
+_SELECT = f"""
+SELECT groups.id, on_failure, total, then_id, created_at, canceled_at, ended_at,
+    members.pending, members.processing, members.completed, members.failed, members.canceled,
+    members.done::text, members.done_of::text, errors.first::text
+FROM groups
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
+        count(*) FILTER (WHERE status = 'processing') AS processing,
+        count(*) FILTER (WHERE status = 'completed') AS completed,
+        count(*) FILTER (WHERE status = 'failed') AS failed,
+        count(*) FILTER (WHERE status = 'canceled') AS canceled,
+        sum(done) AS done,
+        CASE WHEN count(*) FILTER (WHERE done IS NOT NULL AND done_of IS NULL) = 0 THEN sum(done_of) END AS done_of
+    FROM (
+        SELECT status,
+            CASE json_typeof(progress -> 'done') WHEN 'number' THEN (progress ->> 'done')::numeric END AS done,
+            CASE json_typeof(progress -> 'total') WHEN 'number' THEN (progress ->> 'total')::numeric END AS done_of
+        FROM (
+            SELECT status, progress FROM tasks
+            WHERE group_id = groups.id AND status IN ('pending', 'processing')
+            UNION ALL
+            SELECT status, progress FROM tasks
+            WHERE group_id = groups.id AND status IN ('completed', 'failed', 'canceled')
+        ) AS member
+    ) AS said
+) AS members
+CROSS JOIN LATERAL (
+    SELECT coalesce(json_agg(jsonb_build_object('task_id', failed.id) || failed.error), '[]') AS first
+    FROM (
+        SELECT id, error FROM tasks
+        WHERE group_id = groups.id AND status = 'failed' AND members.failed > 0
+        ORDER BY finished_at, id LIMIT {MOST_ERRORS}
+    ) AS failed
+) AS errors
+WHERE groups.id = ANY($1::uuid[])
+"""
+
+
+async def read_groups(database: Database, ids: Sequence[UUID]) -> dict[UUID, Group]:
+    """The groups that exist among `ids`."""
+    return {row[0]: Group(*row) for row in await database.fetch(_SELECT, ids)}
