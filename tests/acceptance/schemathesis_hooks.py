@@ -55,4 +55,16 @@ def filter_case(_: schemathesis.HookContext, case: "schemathesis.Case[Any]") -> 
 
     They have tests of their own in test_http_kind.py.
     """
-    return not (isinstance(case.body, dict) and case.body.get("kind") == "http")
+    return not _has_http(case.body)
+
+
+def _has_http(body: Any) -> bool:
+    match body:
+        case {"kind": "http"}:
+            return True
+        case dict():
+            return any(map(_has_http, body.values()))
+        case list():
+            return any(map(_has_http, body))
+        case _:
+            return False

@@ -167,7 +167,7 @@ async def test_the_kinds_are_listed(description: dict[str, Any]) -> None:
     """Those that this service takes."""
     for body in ("NewTask", "ThenTask", "NewSchedule"):
         kind = description["components"]["schemas"][body]["properties"]["kind"]
-        assert {"type": "string", "enum": ["simulate"]} in kind["anyOf"]
+        assert {"type": "string", "enum": ["simulate", "http"]} in kind["anyOf"]
 
 
 async def test_every_reference_resolves(description: dict[str, Any]) -> None:

@@ -235,6 +235,32 @@ def test_the_body(fields: dict[str, Any], sent: bytes | None, content_type: str 
     assert said == ([content_type] if content_type else list(fields.get("headers", {}).values()))
 
 
+GROUP = {"id": "0192d2ab-4e1f-7a30-8b6e-3f0c9a5d7e21", "total": 2, "completed": 1, "failed": 1, "canceled": 0}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({}, {"group": GROUP}),
+        ({"body": {"my": "own"}}, {"my": "own"}),
+        ({"body": None}, None),
+    ],
+)
+def test_the_then_of_a_group_tells_what_became_of_it(fields: dict[str, Any], sent: Any) -> None:
+    """Where its author gave it nothing else to say."""
+    call = HttpCall.parse(json.dumps({"url": A, "group": GROUP, **fields}))
+    body = call.encode_body()
+    assert body is not None
+    assert json.loads(body) == sent
+    assert call.content_type == "application/json"
+
+
+def test_a_get_tells_nothing_of_the_group() -> None:
+    """It has no body."""
+    call = HttpCall.parse(json.dumps({"url": A, "method": "GET", "group": GROUP}))
+    assert (call.encode_body(), call.content_type) == (None, None)
+
+
 @pytest.mark.parametrize("flags", ["00", "01", "03", "ff"])
 def test_a_call_is_in_the_trace_of_its_task(flags: str) -> None:
     """With an id of its own as the next one's parent, and the caller's word on sampling."""

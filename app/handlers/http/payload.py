@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError, to_json
 from yarl import URL
 
+from app.handler_api.group import GroupResult
 from app.handler_api.payload import Payload
 
 LARGEST_HEADERS = 16_384  # characters of names and values
@@ -115,7 +116,7 @@ class HttpCall(Payload, kind="http"):
     """A request, as `{"url": "https://example.com/orders", "body": {"order": 17}}`.
 
     `body` is sent as JSON; a string with a Content-Type in `headers` is sent as it is, in UTF-8. Left out, nothing is
-    sent, and null is sent as `null`.
+    sent, and null is sent as `null`. As the `then` of a group, where `body` is left out, `{"group": ...}` is sent.
     """
 
     url: Annotated[str, Field(min_length=1, max_length=2_048), AfterValidator(_check_url)]
@@ -124,6 +125,7 @@ class HttpCall(Payload, kind="http"):
         default_factory=dict
     )
     body: Any = None
+    group: GroupResult | None = None
 
     @field_validator("body")
     @classmethod
@@ -143,11 +145,11 @@ class HttpCall(Payload, kind="http"):
 
     def encode_body(self) -> bytes | None:
         """The bytes to send; None where there are none. The same at each attempt."""
-        if not self._has_body:
-            return None
+        if "body" not in self.model_fields_set:
+            return to_json({"group": self.group}) if self._has_body else None
         is_as_it_is = isinstance(self.body, str) and any(name.lower() == "content-type" for name in self.headers)
         return self.body.encode() if is_as_it_is else to_json(self.body)
 
     @property
     def _has_body(self) -> bool:
-        return "body" in self.model_fields_set
+        return "body" in self.model_fields_set or (self.group is not None and self.method not in {"GET", "HEAD"})
