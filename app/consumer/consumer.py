@@ -13,6 +13,7 @@ from app.consumer.lane import make_lanes
 from app.consumer.maintenance import Reconciler, Sweeper, every_beat
 from app.consumer.recorder import Recorder
 from app.consumer.tools import Toolbox
+from app.consumer.watchdog import Watchdog
 from app.core.config import Settings
 from app.core.errors import ConsumerDeclaredDeadError, DatabaseUnavailableError
 from app.core.events import (
@@ -109,7 +110,11 @@ class Consumer:
             self._settings, self._lease.consumer_id, self._on_lapsed, self._on_regained, self._on_dead
         )
         heartbeat.start()
+        watchdog = Watchdog(self._settings.loop_blocked_seconds, self._emit)
+        watchdog.start()
         self._lease.held.set()
+        if any(lane.is_isolated for lane in self._executor.lanes):
+            self._children.start_one()
         concurrency = sum(lane.concurrency for lane in self._executor.lanes)
         self._emit(ConsumerStarted(self._lease.consumer_id, concurrency))
         jobs = [self._reconciler.reconcile] + ([self._sweeper.sweep] if self._sweeper else [])
@@ -129,6 +134,7 @@ class Consumer:
         except BaseException:
             self._executor.abandon()
             raise
+        watchdog.stop()
         await heartbeat.stop()
         await self._close()
 

@@ -80,6 +80,10 @@ _LEVELS: dict[type[e.Event], int] = {
     e.LeaseLost: logging.ERROR,
     e.StopIncomplete: logging.ERROR,
     e.QuarantineNotStarted: logging.ERROR,
+    e.ChildStarted: logging.DEBUG,
+    e.ChildKilled: logging.WARNING,
+    e.ChildNotStarted: logging.ERROR,
+    e.LoopBlocked: logging.ERROR,
     e.ServiceDown: logging.ERROR,
 }
 
@@ -133,6 +137,16 @@ def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912, PLR0915 - 
             yield "lease lost: this consumer was declared dead, and ends", {}
         case e.LeaseRegained():
             yield "lease regained", {}
+        case e.ChildStarted(pid, seconds):
+            yield "child process started", {"pid": pid, "seconds": round(seconds, 3)}
+        case e.ChildReplaced(pid, reason):
+            yield "child process replaced", {"pid": pid, "reason": reason}
+        case e.ChildKilled(pid, task_id):
+            yield "child process killed: its handler did not stop", {"task_id": str(task_id), "pid": pid}
+        case e.ChildNotStarted(reason):
+            yield "a child process does not start; trying on", {"error": reason}
+        case e.LoopBlocked(seconds, stack):
+            yield "event loop blocked: this process ends", {"seconds": round(seconds, 1), "stack": stack}
         case e.ServiceDown(service, doing, reason):
             yield f"{service} does not answer while {doing}; trying on", {"error": reason}
         case e.ServiceUp(service, doing):

@@ -1,0 +1,1 @@
+"""Kinds of task for tests: modules for HANDLER_MODULES."""

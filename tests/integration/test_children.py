@@ -1,0 +1,359 @@
+"""Isolated handlers in real child processes, without a consumer around them."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from app.consumer.children import ChildPool
+from app.consumer.verdict import JsonText
+from app.core.config import Settings
+from app.core.errors import LostClaimError
+from app.core.events import ChildKilled, ChildNotStarted, ChildReplaced, ChildStarted
+from app.core.task import Claim, ErrorCode
+from app.db.engine import Database
+from app.handler_api.outcome import Done, Fail, Outcome, Retry, Snooze
+from app.queue.claim import claim_ids
+from tests.integration.conftest import claimant
+from tests.support.types import Connection
+from tests.support.waiting import EventLog, until
+
+Pool = Callable[..., ChildPool]
+Run = Callable[..., "asyncio.Task[Outcome]"]
+
+
+@pytest.fixture
+async def make_pool(settings: Settings, events: EventLog, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pool]:
+    """Build a pool; its children read their settings from the environment, as in production."""
+    pools = []
+    environment = settings.model_dump(include={"database_url", "redis_url"}) | {
+        "handler_modules": "tests.handlers.isolated"
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name.upper(), value)
+
+    def make(**others: object) -> ChildPool:
+        pools.append(ChildPool(settings.model_copy(update={"cancel_grace_seconds": 1.0} | others), events))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        await pool.close()
+        assert not pool._children
+        await asyncio.gather(*pool._background)
+
+
+@pytest.fixture
+def pool(make_pool: Pool) -> ChildPool:
+    """A pool."""
+    return make_pool()
+
+
+def job(do: str, value: Any = None, file: Path | None = None) -> Claim:
+    """A claim of a task that nobody has created: enough for handlers that leave PostgreSQL alone."""
+    content = json.dumps({"do": do, "value": value} | ({"file": str(file)} if file else {}))
+    return Claim(uuid7(), uuid7(), "isolated", content, 1)
+
+
+async def first_line(file: Path) -> int:
+    """Wait for the process id that a handler notes first."""
+
+    async def is_there() -> bool:
+        return file.exists() and file.read_text().endswith("\n")
+
+    await until(is_there)
+    return int(file.read_text().splitlines()[0])
+
+
+async def is_gone(pid: int) -> None:
+    """Wait for the end of a process."""
+
+    async def fact() -> bool:
+        stat = Path(f"/proc/{pid}/stat")
+        try:
+            return stat.read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    fact.__doc__ = f"process {pid} is gone"
+    await until(fact, 3)
+
+
+async def test_a_child_is_reused(pool: ChildPool) -> None:
+    """Started once: the tasks that follow find the same process, which is not the consumer's."""
+    pids = [await pool.run(job("pid"), None) for _ in range(5)]
+    assert len({str(pid) for pid in pids}) == 1
+    assert pids[0] != Done(JsonText(str(os.getpid())))
+
+
+async def test_two_at_once_are_in_two_children(pool: ChildPool) -> None:
+    """As many as are needed at once."""
+    first, second = await asyncio.gather(pool.run(job("pid"), None), pool.run(job("pid"), None))
+    assert first != second
+    assert await pool.run(job("pid"), None) in (first, second)
+
+
+async def test_a_child_is_replaced_after_its_number_of_tasks(make_pool: Pool, events: EventLog) -> None:
+    """CHILD_MAX_TASKS of 3: three tasks a process."""
+    pool = make_pool(child_max_tasks=3)
+    pids = [str(await pool.run(job("pid"), None)) for _ in range(7)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
+    assert "3 tasks" in events.of(ChildReplaced)[0].reason
+
+
+async def test_a_child_is_replaced_for_its_memory(make_pool: Pool, events: EventLog) -> None:
+    """What holds more than CHILD_MEMORY_MB after a task does not run the next."""
+    pool = make_pool(child_memory_mb=300)
+    small = await pool.run(job("grow", 1), None)
+    assert await pool.run(job("grow", 300), None) == small
+    assert await pool.run(job("pid"), None) != small
+    assert "MB" in events.of(ChildReplaced)[0].reason
+
+
+@pytest.mark.parametrize("do", ["spin", "sleep_blocking", "wait"])
+async def test_a_stopped_handler_hears_of_it(pool: ChildPool, events: EventLog, tmp_path: Path, do: str) -> None:
+    """In a busy loop, in a blocking call and at an await alike: its `finally` runs, well within the grace."""
+    file = tmp_path / "notes"
+    run = asyncio.create_task(pool.run(job(do, file=file), None))
+    pid = await first_line(file)
+    run.cancel()
+    start = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert time.monotonic() - start < 0.8
+    assert file.read_text().splitlines()[1:] == ["canceled: True"]
+    await is_gone(pid)
+    assert not events.of(ChildKilled)
+
+
+@pytest.mark.parametrize("do", ["ignore_sigterm", "swallow"])
+async def test_a_handler_that_does_not_stop_is_killed(
+    pool: ChildPool, events: EventLog, tmp_path: Path, do: str
+) -> None:
+    """SIGKILL after the grace; and the next task finds a fresh child."""
+    file = tmp_path / "notes"
+    run = asyncio.create_task(pool.run(job(do, file=file), None))
+    pid = await first_line(file)
+    run.cancel()
+    start = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert 0.9 < time.monotonic() - start < 1.8
+    await is_gone(pid)
+    assert events.of(ChildKilled)
+    assert await pool.run(job("pid"), None) != Done(JsonText(str(pid)))
+
+
+async def test_cancelled_twice_it_is_killed_at_once(make_pool: Pool, events: EventLog, tmp_path: Path) -> None:
+    """The second cancellation does not wait for the grace, nor does it leave the process behind."""
+    file = tmp_path / "notes"
+    run = asyncio.create_task(make_pool(cancel_grace_seconds=30).run(job("ignore_sigterm", file=file), None))
+    pid = await first_line(file)
+    run.cancel()
+    await asyncio.sleep(0)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(2):
+            await run
+    await is_gone(pid)
+    assert events.of(ChildKilled)
+
+
+async def test_what_a_stopped_handler_returns_counts(pool: ChildPool, tmp_path: Path) -> None:
+    """As on the event loop: one that ends in order within its grace has an outcome."""
+    file = tmp_path / "notes"
+    run = asyncio.create_task(pool.run(job("wait_and_finish", file=file), None))
+    pid = await first_line(file)
+    run.cancel()
+    assert await run == Done(JsonText('"finished after all"'))
+    await is_gone(pid)
+
+
+async def test_what_a_handler_has_started_ends_with_it(pool: ChildPool, tmp_path: Path) -> None:
+    """A handler that waits for a program of its own is stopped, and so is the program."""
+    file = tmp_path / "notes"
+    run = asyncio.create_task(pool.run(job("start_others", file=file), None))
+    pid = await first_line(file)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    await is_gone(pid)
+
+
+@pytest.mark.parametrize(
+    ("do", "how"),
+    [("segfault", "SIGSEGV"), ("exit", "exit code 3"), ("kill", "SIGKILL"), ("raise_strange", "exit code 1")],
+)
+async def test_a_child_that_dies_is_a_failed_attempt(pool: ChildPool, do: str, how: str) -> None:
+    """Of its own task; one that runs beside it in another child, and those that follow, do not notice."""
+    beside = asyncio.create_task(pool.run(job("nap", 0.5), None))
+    assert await pool.run(job(do), None) == Retry(None, f"The handler's process died: {how}")
+    assert await beside == Done(JsonText('"rested"'))
+    assert isinstance(await pool.run(job("pid"), None), Done)
+
+
+async def test_a_child_that_breaks_the_channel_is_a_failed_attempt(pool: ChildPool) -> None:
+    """It is ended, since nobody knows what it says next."""
+    outcome = await pool.run(job("garble"), None)
+    assert isinstance(outcome, Retry)
+    assert "process died" in outcome.reason
+    assert isinstance(await pool.run(job("pid"), None), Done)
+
+
+async def test_a_child_that_died_idle_is_passed_over(pool: ChildPool, events: EventLog) -> None:
+    """Killed between two tasks: no task hears of it."""
+    await pool.run(job("pid"), None)
+    (child,) = pool._children
+    child.kill()
+    await child.gone
+    assert isinstance(await pool.run(job("pid"), None), Done)
+    assert len(events.of(ChildStarted)) == 2
+
+
+async def test_outcomes_travel(pool: ChildPool) -> None:
+    """Each kind of outcome, and what is none, as it would be on the event loop."""
+    assert await pool.run(job("retry", 7), None) == Retry(7.0, "not yet", ErrorCode.DEPENDENCY_UNAVAILABLE)
+    assert await pool.run(job("retry", "soon"), None) == Retry(None, "not yet", ErrorCode.DEPENDENCY_UNAVAILABLE)
+    assert await pool.run(job("fail"), None) == Fail("never \ud800")
+    assert await pool.run(job("raise"), None) == Retry(None, "ValueError: boom")
+    snoozed = await pool.run(job("snooze"), None)
+    assert isinstance(snoozed, Snooze)
+    assert timedelta(minutes=59) < snoozed.until - datetime.now(UTC) < timedelta(minutes=61)
+    no_json = await pool.run(job("answer_no_json"), None)
+    assert isinstance(no_json, Fail)
+    assert "The result is no JSON" in no_json.reason
+    with pytest.raises(asyncio.CancelledError):
+        await pool.run(job("cancel_itself"), None)
+    assert isinstance(await pool.run(job("pid"), None), Done)
+
+
+async def test_large_payloads_and_results_travel(pool: ChildPool) -> None:
+    """A megabyte each way; a result that is longer than may be is said so."""
+    value = ['ä\u2028\U0001f600"\\' * 10] * 14_000
+    outcome = await pool.run(job("echo", value), None)
+    assert isinstance(outcome, Done)
+    assert isinstance(outcome.result, JsonText)
+    assert len(outcome.result) > 1_000_000
+    assert json.loads(outcome.result) == value
+    too_long = await pool.run(job("echo", value * 2), None)
+    assert isinstance(too_long, Fail)
+    assert "longer than" in too_long.reason
+
+
+async def test_what_a_handler_prints_breaks_nothing(pool: ChildPool, capfd: pytest.CaptureFixture[str]) -> None:
+    """It goes to the consumer's own output, and so do the log lines."""
+    assert await pool.run(job("print"), None) == Done(JsonText('"printed"'))
+    await pool.run(job("log"), None)
+    output = capfd.readouterr().out
+    assert "printed by a handler\nwritten by a handler\n" in output
+    (line,) = [line for line in output.splitlines() if "logged by a handler" in line]
+    assert json.loads(line)["level"] == "warning"
+    assert UUID(json.loads(line)["task_id"])
+
+
+async def test_where_no_child_can_be_started_the_task_is_put_off(
+    make_pool: Pool, events: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No attempt is burnt by a host without memory, or by modules that no longer load; and it recovers."""
+    monkeypatch.setattr("app.consumer.children._START_PAUSE_SECONDS", 0.01)
+    pool = make_pool()
+    with monkeypatch.context() as broken:
+        broken.setenv("HANDLER_MODULES", "no.such.module")
+        assert isinstance(await pool.run(job("pid"), None), Snooze)
+        assert "exit code 2" in events.of(ChildNotStarted)[0].error
+    with monkeypatch.context() as broken:
+        broken.setattr("sys.executable", "/no/such/python")
+        assert isinstance(await pool.run(job("pid"), None), Snooze)
+        assert "FileNotFoundError" in events.of(ChildNotStarted)[-1].error
+    assert isinstance(await pool.run(job("pid"), None), Done)
+
+
+async def test_cancelled_while_its_child_starts(pool: ChildPool, events: EventLog) -> None:
+    """It ends at once; the child goes on starting, and serves the next."""
+    run = asyncio.create_task(pool.run(job("pid"), None))
+    await asyncio.sleep(0.01)
+    run.cancel()
+    start = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert time.monotonic() - start < 0.1
+    await pool.run(job("pid"), None)
+    assert len(events.of(ChildStarted)) == 1
+
+
+async def test_close_ends_all_within_a_second(make_pool: Pool, tmp_path: Path) -> None:
+    """Idle, busy beyond SIGTERM's reach, and still starting."""
+    pool = make_pool()
+    file = tmp_path / "notes"
+    stubborn = asyncio.create_task(pool.run(job("ignore_sigterm", file=file), None))
+    await asyncio.gather(pool.run(job("pid"), None), first_line(file))
+    pool.start_one()
+    starting = asyncio.create_task(pool.run(job("nap", 60), None))
+    await asyncio.sleep(0.02)
+    pids = [child.pid for child in pool._children]
+    start = time.monotonic()
+    await pool.close()
+    assert time.monotonic() - start < 1
+    assert len(pids) == 3
+    for pid in pids:
+        await is_gone(pid)
+    for run in (stubborn, starting):
+        run.cancel()
+        await asyncio.wait([run])
+
+
+@pytest.fixture
+async def claimed(database: Database, consumer_id: UUID, sql: Connection) -> Callable[..., Awaitable[Claim]]:
+    """Create a task of the kind `isolated`, and claim it."""
+    await sql.execute("CREATE TABLE effects (number int)")
+
+    async def claim(do: str, file: Path | None = None) -> Claim:
+        task_id = uuid7()
+        await sql.execute(
+            "INSERT INTO tasks (id, kind, content) VALUES ($1, 'isolated', $2::text::json)",
+            task_id,
+            job(do, file=file).content,
+        )
+        (claim,) = await claim_ids(database, claimant(consumer_id, "isolated"), [task_id])
+        return claim
+
+    return claim
+
+
+async def test_checkpoints_work_in_a_child(
+    pool: ChildPool, claimed: Callable[..., Awaitable[Claim]], sql: Connection
+) -> None:
+    """What it wrote before it died stays, and the next attempt goes on from the cursor: each effect once."""
+    claim = await claimed("checkpoint")
+    assert isinstance(await pool.run(claim, None), Retry)
+    cursor = await sql.fetchval("SELECT cursor::text FROM tasks")
+    assert cursor == "5"
+    again = Claim(claim.id, claim.claim_id, claim.kind, claim.content, 2, cursor=cursor)
+    outcome = await pool.run(again, None)
+    assert isinstance(outcome, Done)
+    assert json.loads(str(outcome.result)) == {"start": 5, "attempt": 2, "payload": "checkpoint"}
+    assert [row[0] for row in await sql.fetch("SELECT number FROM effects ORDER BY number")] == list(range(10))
+    progress = json.loads(await sql.fetchval("SELECT progress::text FROM tasks"))
+    assert progress == {"done": 10.0, "total": 10.0, "message": "counted"}
+
+
+async def test_a_lost_claim_is_said(
+    pool: ChildPool, claimed: Callable[..., Awaitable[Claim]], sql: Connection, tmp_path: Path
+) -> None:
+    """The task is canceled under its handler: the next checkpoint writes nothing, and ends the run."""
+    file = tmp_path / "notes"
+    run = asyncio.create_task(pool.run(await claimed("checkpoint_until_lost", file), None))
+    await first_line(file)
+    await sql.execute("UPDATE tasks SET status = 'canceled'")
+    with pytest.raises(LostClaimError):
+        await run
+    assert file.read_text().splitlines()[1:] == ["lost its claim"]
+    assert isinstance(await pool.run(job("pid"), None), Done)
