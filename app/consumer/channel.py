@@ -41,7 +41,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How it ended, as app/consumer/verdict.py's portable() leaves it, and the memory that the child holds, in bytes."""
+    """How it ended, in the form of portable() (app/consumer/verdict.py), and the bytes of memory that the child holds."""
 
     end: Outcome | Ending
     memory: int

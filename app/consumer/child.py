@@ -78,6 +78,7 @@ class Worker:
 
     def __init__(self, settings: Settings, catalog: Catalog, channel: socket.socket) -> None:
         self._catalog = catalog
+        self._memory_limit = settings.child_memory_mb * 1_048_576
         self._channel = channel
         self._database = Database(settings.database_url, 1, _STATEMENT_SECONDS)
         self._wakeup = Wakeup(settings.redis_url, log_event)
@@ -98,7 +99,7 @@ class Worker:
             self._run = asyncio.create_task(self._perform(job))
             await asyncio.wait([self._run])
             end = Ending.CANCELLED if self._run.cancelled() else self._run.result()
-            self._channel.sendall(pack(answer_message(Answer(end, resident_bytes()))))
+            self._channel.sendall(pack(answer_message(Answer(end, self._memory()))))
         await self._close()
 
     async def _perform(self, job: Job) -> Outcome | Ending:
@@ -110,6 +111,14 @@ class Worker:
             return Ending.LOST_CLAIM
         await self._toolbox.progress.flush(job.claim)
         return portable(outcome)
+
+    def _memory(self) -> int:
+        """Bytes. Garbage is looked for only where that may save this process from being replaced."""
+        held = resident_bytes()
+        if held > self._memory_limit:
+            gc.collect()
+            held = resident_bytes()
+        return held
 
     def _listen(self) -> None:
         """In a thread of its own: the end of the consumer is heard of also while a handler computes."""

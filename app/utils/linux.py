@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_RATHER_THAN_OTHERS = "500"  # of 1,000; anybody may make himself a better victim
+_RATHER_THAN_PARENT = 500  # proc(5); of at most 1,000. Anybody may make himself a better victim
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -25,8 +25,9 @@ def die_with_parent(parent_pid: int) -> None:
 
 def die_first_of_memory() -> None:
     """Where memory runs out, have the kernel kill this process and not its parent."""
+    score = Path("/proc/self/oom_score_adj")
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_RATHER_THAN_OTHERS)
+        score.write_text(str(min(1_000, int(score.read_text()) + _RATHER_THAN_PARENT)))
 
 
 def resident_bytes() -> int:

@@ -57,7 +57,7 @@ async def _echo(payload: Isolated, _: Context) -> Any:
 
 
 async def _print(_: Isolated, __: Context) -> str:
-    print("printed by a handler", flush=True)  # noqa: T201 - what is tested
+    print("printed by a handler")  # noqa: T201 - what is tested
     os.write(1, b"written by a handler\n")
     return "printed"
 
@@ -138,6 +138,7 @@ async def _exit(_: Isolated, __: Context) -> None:
 
 
 async def _kill(_: Isolated, __: Context) -> None:
+    print("last words")  # noqa: T201 - what is tested
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -166,6 +167,17 @@ async def _garble(_: Isolated, __: Context) -> None:
 async def _grow(payload: Isolated, _: Context) -> int:
     _kept.append(bytearray(payload.value * 1_048_576))
     return os.getpid()
+
+
+async def _litter(payload: Isolated, _: Context) -> int:
+    garbage: list[Any] = [bytearray(payload.value * 1_048_576)]
+    garbage.append(garbage)
+    return os.getpid()
+
+
+async def _hold_gil(payload: Isolated, _: Context) -> None:
+    payload.note(str(os.getpid()))
+    ctypes.PyDLL(None).sleep(60)  # no other thread of this process gets to run
 
 
 async def _retry(payload: Isolated, _: Context) -> Retry:
@@ -224,8 +236,10 @@ _DEEDS: dict[str, Callable[[Isolated, Context], Awaitable[Any]]] = {
     "fail": _fail,
     "garble": _garble,
     "grow": _grow,
+    "hold_gil": _hold_gil,
     "ignore_sigterm": _ignore_sigterm,
     "kill": _kill,
+    "litter": _litter,
     "log": _log,
     "nap": _nap,
     "pid": _pid,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -23,8 +24,9 @@ from app.db.engine import Database
 from app.handler_api.outcome import Done, Fail, Outcome, Retry, Snooze
 from app.queue.claim import claim_ids
 from tests.integration.conftest import claimant
+from tests.support.pids import are_gone, lines, pid_in
 from tests.support.types import Connection
-from tests.support.waiting import EventLog, until
+from tests.support.waiting import EventLog
 
 Pool = Callable[..., ChildPool]
 Run = Callable[..., "asyncio.Task[Outcome]"]
@@ -41,6 +43,8 @@ async def make_pool(settings: Settings, events: EventLog, monkeypatch: pytest.Mo
         monkeypatch.setenv(name.upper(), value)
 
     def make(**others: object) -> ChildPool:
+        for name, value in others.items():
+            monkeypatch.setenv(name.upper(), str(value))
         pools.append(ChildPool(settings.model_copy(update={"cancel_grace_seconds": 1.0} | others), events))
         return pools[-1]
 
@@ -61,30 +65,6 @@ def job(do: str, value: Any = None, file: Path | None = None) -> Claim:
     """A claim of a task that nobody has created: enough for handlers that leave PostgreSQL alone."""
     content = json.dumps({"do": do, "value": value} | ({"file": str(file)} if file else {}))
     return Claim(uuid7(), uuid7(), "isolated", content, 1)
-
-
-async def first_line(file: Path) -> int:
-    """Wait for the process id that a handler notes first."""
-
-    async def is_there() -> bool:
-        return file.exists() and file.read_text().endswith("\n")
-
-    await until(is_there)
-    return int(file.read_text().splitlines()[0])
-
-
-async def is_gone(pid: int) -> None:
-    """Wait for the end of a process."""
-
-    async def fact() -> bool:
-        stat = Path(f"/proc/{pid}/stat")
-        try:
-            return stat.read_text().rpartition(")")[2].split()[0] == "Z"
-        except OSError:
-            return True
-
-    fact.__doc__ = f"process {pid} is gone"
-    await until(fact, 3)
 
 
 async def test_a_child_is_reused(pool: ChildPool) -> None:
@@ -118,19 +98,26 @@ async def test_a_child_is_replaced_for_its_memory(make_pool: Pool, events: Event
     assert "MB" in events.of(ChildReplaced)[0].reason
 
 
+async def test_garbage_does_not_count_as_memory(make_pool: Pool) -> None:
+    """What nothing refers to any more is let go before a child is replaced for it."""
+    pool = make_pool(child_memory_mb=300)
+    pids = [await pool.run(job("litter", 150), None) for _ in range(5)]
+    assert len({str(pid) for pid in pids}) == 1
+
+
 @pytest.mark.parametrize("do", ["spin", "sleep_blocking", "wait"])
 async def test_a_stopped_handler_hears_of_it(pool: ChildPool, events: EventLog, tmp_path: Path, do: str) -> None:
     """In a busy loop, in a blocking call and at an await alike: its `finally` runs, well within the grace."""
     file = tmp_path / "notes"
     run = asyncio.create_task(pool.run(job(do, file=file), None))
-    pid = await first_line(file)
+    pid = await pid_in(file)
     run.cancel()
     start = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await run
     assert time.monotonic() - start < 0.8
-    assert file.read_text().splitlines()[1:] == ["canceled: True"]
-    await is_gone(pid)
+    assert lines(file)[1:] == ["canceled: True"]
+    await are_gone(pid)
     assert not events.of(ChildKilled)
 
 
@@ -141,13 +128,13 @@ async def test_a_handler_that_does_not_stop_is_killed(
     """SIGKILL after the grace; and the next task finds a fresh child."""
     file = tmp_path / "notes"
     run = asyncio.create_task(pool.run(job(do, file=file), None))
-    pid = await first_line(file)
+    pid = await pid_in(file)
     run.cancel()
     start = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await run
     assert 0.9 < time.monotonic() - start < 1.8
-    await is_gone(pid)
+    await are_gone(pid)
     assert events.of(ChildKilled)
     assert await pool.run(job("pid"), None) != Done(JsonText(str(pid)))
 
@@ -156,14 +143,14 @@ async def test_cancelled_twice_it_is_killed_at_once(make_pool: Pool, events: Eve
     """The second cancellation does not wait for the grace, nor does it leave the process behind."""
     file = tmp_path / "notes"
     run = asyncio.create_task(make_pool(cancel_grace_seconds=30).run(job("ignore_sigterm", file=file), None))
-    pid = await first_line(file)
+    pid = await pid_in(file)
     run.cancel()
     await asyncio.sleep(0)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         async with asyncio.timeout(2):
             await run
-    await is_gone(pid)
+    await are_gone(pid)
     assert events.of(ChildKilled)
 
 
@@ -171,21 +158,21 @@ async def test_what_a_stopped_handler_returns_counts(pool: ChildPool, tmp_path: 
     """As on the event loop: one that ends in order within its grace has an outcome."""
     file = tmp_path / "notes"
     run = asyncio.create_task(pool.run(job("wait_and_finish", file=file), None))
-    pid = await first_line(file)
+    pid = await pid_in(file)
     run.cancel()
     assert await run == Done(JsonText('"finished after all"'))
-    await is_gone(pid)
+    await are_gone(pid)
 
 
 async def test_what_a_handler_has_started_ends_with_it(pool: ChildPool, tmp_path: Path) -> None:
     """A handler that waits for a program of its own is stopped, and so is the program."""
     file = tmp_path / "notes"
     run = asyncio.create_task(pool.run(job("start_others", file=file), None))
-    pid = await first_line(file)
+    pid = await pid_in(file)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    await is_gone(pid)
+    await are_gone(pid)
 
 
 @pytest.mark.parametrize(
@@ -248,12 +235,17 @@ async def test_large_payloads_and_results_travel(pool: ChildPool) -> None:
     assert "longer than" in too_long.reason
 
 
-async def test_what_a_handler_prints_breaks_nothing(pool: ChildPool, capfd: pytest.CaptureFixture[str]) -> None:
-    """It goes to the consumer's own output, and so do the log lines."""
+async def test_what_a_handler_prints_breaks_nothing(
+    pool: ChildPool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes to the consumer's own output, line by line; and so do the lines of its log."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     assert await pool.run(job("print"), None) == Done(JsonText('"printed"'))
     await pool.run(job("log"), None)
+    await pool.run(job("kill"), None)
     output = capfd.readouterr().out
     assert "printed by a handler\nwritten by a handler\n" in output
+    assert "last words\n" in output
     (line,) = [line for line in output.splitlines() if "logged by a handler" in line]
     assert json.loads(line)["level"] == "warning"
     assert UUID(json.loads(line)["task_id"])
@@ -276,6 +268,21 @@ async def test_where_no_child_can_be_started_the_task_is_put_off(
     assert isinstance(await pool.run(job("pid"), None), Done)
 
 
+async def test_without_descriptors_the_task_is_put_off(
+    pool: ChildPool, events: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process has as many as it may: it lives on, and starts children when there are some again."""
+    monkeypatch.setattr("app.consumer.children._START_PAUSE_SECONDS", 0.01)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        assert isinstance(await pool.run(job("pid"), None), Snooze)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "Too many open files" in events.of(ChildNotStarted)[0].error
+    assert isinstance(await pool.run(job("pid"), None), Done)
+
+
 async def test_cancelled_while_its_child_starts(pool: ChildPool, events: EventLog) -> None:
     """It ends at once; the child goes on starting, and serves the next."""
     run = asyncio.create_task(pool.run(job("pid"), None))
@@ -294,7 +301,7 @@ async def test_close_ends_all_within_a_second(make_pool: Pool, tmp_path: Path) -
     pool = make_pool()
     file = tmp_path / "notes"
     stubborn = asyncio.create_task(pool.run(job("ignore_sigterm", file=file), None))
-    await asyncio.gather(pool.run(job("pid"), None), first_line(file))
+    await asyncio.gather(pool.run(job("pid"), None), pid_in(file))
     pool.start_one()
     starting = asyncio.create_task(pool.run(job("nap", 60), None))
     await asyncio.sleep(0.02)
@@ -303,8 +310,7 @@ async def test_close_ends_all_within_a_second(make_pool: Pool, tmp_path: Path) -
     await pool.close()
     assert time.monotonic() - start < 1
     assert len(pids) == 3
-    for pid in pids:
-        await is_gone(pid)
+    await are_gone(*pids)
     for run in (stubborn, starting):
         run.cancel()
         await asyncio.wait([run])
@@ -351,9 +357,9 @@ async def test_a_lost_claim_is_said(
     """The task is canceled under its handler: the next checkpoint writes nothing, and ends the run."""
     file = tmp_path / "notes"
     run = asyncio.create_task(pool.run(await claimed("checkpoint_until_lost", file), None))
-    await first_line(file)
+    await pid_in(file)
     await sql.execute("UPDATE tasks SET status = 'canceled'")
     with pytest.raises(LostClaimError):
         await run
-    assert file.read_text().splitlines()[1:] == ["lost its claim"]
+    assert lines(file)[1:] == ["lost its claim"]
     assert isinstance(await pool.run(job("pid"), None), Done)
