@@ -41,7 +41,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How it ended, in the form of portable() (app/consumer/verdict.py), and the bytes of memory that the child holds."""
+    """How it ended, as portable() of app/consumer/verdict.py has it, and the memory that the child holds, in bytes."""
 
     end: Outcome | Ending
     memory: int

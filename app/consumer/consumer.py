@@ -125,7 +125,10 @@ class Consumer:
         ]
         fetching = asyncio.create_task(self._fetch())
         main = asyncio.create_task(self._run_until_stopped(stop, fetching))
-        done, _ = await asyncio.wait([main, *helpers], return_when=asyncio.FIRST_COMPLETED)
+        try:
+            done, _ = await asyncio.wait([main, *helpers], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watchdog.stop()
         for task in (fetching, main, *helpers):
             task.cancel()
         try:
@@ -134,7 +137,6 @@ class Consumer:
         except BaseException:
             self._executor.abandon()
             raise
-        watchdog.stop()
         await heartbeat.stop()
         await self._close()
 
@@ -201,10 +203,10 @@ class Consumer:
                 await self._wakeup.close()
         except (DatabaseUnavailableError, TimeoutError) as error:
             self._emit(StopIncomplete(str(error)))
+        closing = [self._children.close(), self._toolbox.close()]
         if self._sweeper is not None:
-            await self._sweeper.close(_QUARANTINE_SECONDS)
-        await self._children.close()
-        await self._toolbox.close()
+            closing.append(self._sweeper.close(_QUARANTINE_SECONDS))
+        await asyncio.gather(*closing)  # each has a second
         await self._database.close()
         self._emit(ConsumerStopped())
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 
 from app.core.events import Emit, LoopBlocked
 
@@ -54,7 +55,8 @@ class Watchdog(threading.Thread):
 
     def _ask(self) -> threading.Event:
         answer = threading.Event()
-        self._loop.call_soon_threadsafe(answer.set)
+        with suppress(RuntimeError):  # the loop has ended, and the process is ending with it
+            self._loop.call_soon_threadsafe(answer.set)
         return answer
 
     def _end_process(self, silent: float) -> None:

@@ -1,13 +1,26 @@
 """A handler that blocks the event loop, for too long and not for too long."""
 
 import asyncio
+import os
 import signal
+import sys
 
-from tests.support.processes import service
+from tests.support.processes import Process, service
 from tests.support.types import Connection
 from tests.support.waiting import until
 
 QUICK = {"beat_seconds": 0.3, "lease_seconds": 1.2, "poll_seconds": 0.3, "handler_modules": "tests.handlers.isolated"}
+
+SPEECHLESS = """
+import asyncio, time
+from app.consumer.watchdog import Watchdog
+
+async def main():
+    Watchdog(0.4, lambda event: time.sleep(60)).start()
+    time.sleep(60)
+
+asyncio.run(main())
+"""
 
 
 async def test_a_consumer_whose_loop_is_blocked_ends_and_says_where(
@@ -54,3 +67,12 @@ async def test_time_in_which_the_process_was_stopped_does_not_count(database_url
         consumer.signal(signal.SIGCONT)
         await taskmill.reaches(task["id"], "completed")
         assert "blocked" not in consumer.output()
+
+
+async def test_a_log_that_is_blocked_too_does_not_keep_the_process() -> None:
+    """The loop may be blocked by the log's own reader: the process ends without a word then."""
+    process = Process([sys.executable, "-c", SPEECHLESS], dict(os.environ))
+    try:
+        assert await process.exit_code(10) == 1
+    finally:
+        process.kill()
