@@ -109,7 +109,8 @@ class Worker:
             outcome = await perform(self._catalog.handlers[kind], job.claim, context, log_event)
         except LostClaimError:
             return Ending.LOST_CLAIM
-        await self._toolbox.progress.flush(job.claim)
+        if self._toolbox.progress.is_unwritten(job.claim):
+            await self._toolbox.progress.flush()
         return portable(outcome)
 
     def _memory(self) -> int:

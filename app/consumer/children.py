@@ -1,6 +1,7 @@
 """Child processes for handlers that block or compute: isolation="process"."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,8 +44,8 @@ class ChildPool:
         if not self._is_closing:
             self._waiting.insert(0, self._start())  # taken last: those behind it are ready
 
-    async def run(self, claim: Claim, deadline: datetime | None) -> Outcome:
-        """Run the claim in a child; the outcome.
+    async def run(self, claim: Claim, begin: Callable[[], datetime | None]) -> Outcome:
+        """Run the claim in a child; the outcome. `begin` is called when there is one, and gives the deadline.
 
         Cancelling this stops the handler, with SIGTERM and after CANCEL_GRACE_SECONDS with SIGKILL, at once where it
         is cancelled again; CancelledError, or what the handler made of it, comes when the process is gone. A process
@@ -57,7 +58,7 @@ class ChildPool:
             return Snooze(datetime.now(UTC) + _SNOOZE)
         child = place.result()
         assert child is not None
-        running = asyncio.create_task(child.run(Job(claim, deadline)))
+        running = asyncio.create_task(child.run(Job(claim, begin())))
         try:
             answer = await asyncio.shield(running)
         except ChildDiedError as error:

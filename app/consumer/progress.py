@@ -33,10 +33,13 @@ class ProgressWriter:
         """What was said is out of date."""
         self._latest.pop(claim.claim_id, None)
 
-    async def flush(self, claim: Claim) -> None:
-        """Before its outcome is recorded: what this run said last must not be lost."""
-        if claim.claim_id in self._latest:
-            await self._write()
+    def is_unwritten(self, claim: Claim) -> bool:
+        """Whether this run said something that is not written yet."""
+        return claim.claim_id in self._latest
+
+    async def flush(self) -> None:
+        """Write at once: before an outcome is recorded, so that what its run said last is not lost."""
+        await self._write()
 
     async def _write_all(self) -> None:
         try:
