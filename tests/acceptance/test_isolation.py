@@ -53,7 +53,7 @@ async def test_a_cancel_ends_a_handler_that_never_awaits(taskmill: Service, tmp_
 
 
 async def test_a_timeout_ends_a_busy_loop(taskmill: Service, tmp_path: Path) -> None:
-    """Each attempt is stopped when its time is over, which begins when a child is there; after the last it is failed."""
+    """Each attempt is stopped when its time is over, which begins when its child is there; then it is failed."""
     await taskmill.start_consumer()
     file = tmp_path / "notes"
     task_id = await _create(taskmill, "spin", file=file, timeout_seconds=0.3, max_attempts=2)
