@@ -40,7 +40,7 @@ class ChildPool:
         self._is_closing = False
 
     def start_one(self) -> None:
-        """Start a child that nobody asks for yet. It is ready in less than a second."""
+        """Start a child that nobody asks for yet; it takes about a second."""
         if not self._is_closing:
             self._waiting.insert(0, self._start())  # taken last: those behind it are ready
 
