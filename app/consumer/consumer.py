@@ -14,6 +14,7 @@ from app.consumer.lane import make_lanes
 from app.consumer.maintenance import Reconciler, Sweeper, every_beat
 from app.consumer.recorder import Recorder
 from app.consumer.tools import Toolbox
+from app.consumer.watchdog import Watchdog
 from app.core.config import Settings
 from app.core.errors import ConsumerDeclaredDeadError, DatabaseUnavailableError
 from app.core.events import (
@@ -121,7 +122,11 @@ class Consumer:
             self._settings, self._lease.consumer_id, self._on_lapsed, self._on_regained, self._on_dead
         )
         heartbeat.start()
+        watchdog = Watchdog(self._settings.loop_blocked_seconds, self._emit)
+        watchdog.start()
         self._lease.held.set()
+        if any(lane.is_isolated for lane in self._executor.lanes):
+            self._children.start_one()
         concurrency = sum(lane.concurrency for lane in self._executor.lanes)
         self._emit(ConsumerStarted(self._lease.consumer_id, concurrency))
         jobs = [self._reconciler.reconcile] + ([self._sweeper.sweep] if self._sweeper else [])
@@ -132,7 +137,10 @@ class Consumer:
         ]
         fetching = asyncio.create_task(self._fetch())
         main = asyncio.create_task(self._run_until_stopped(stop, fetching))
-        done, _ = await asyncio.wait([main, *helpers], return_when=asyncio.FIRST_COMPLETED)
+        try:
+            done, _ = await asyncio.wait([main, *helpers], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watchdog.stop()
         for task in (fetching, main, *helpers):
             task.cancel()
         try:
@@ -209,10 +217,10 @@ class Consumer:
                 await self._wakeup.close()
         except (DatabaseUnavailableError, TimeoutError) as error:
             self._emit(StopIncomplete(str(error)))
+        closing = [self._children.close(), self._toolbox.close()]
         if self._sweeper is not None:
-            await self._sweeper.close(_QUARANTINE_SECONDS)
-        await self._children.close()
-        await self._toolbox.close()
+            closing.append(self._sweeper.close(_QUARANTINE_SECONDS))
+        await asyncio.gather(*closing)  # each has a second
         await self._database.close()
         self._emit(ConsumerStopped())
 

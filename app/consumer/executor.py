@@ -107,8 +107,6 @@ class Executor:
         run.lane.take()
         run.task = asyncio.create_task(self._execute(run))
         run.task.add_done_callback(lambda task: self._ended(run, task))
-        if timeout is not None:
-            run.timer = run.task.get_loop().call_later(timeout, self.stop, run, StopReason.TIMEOUT)
 
     def stop(self, run: Run, reason: StopReason) -> None:
         """Stop a handler at its current await, or its process. One that has ended is left to record its outcome."""
@@ -150,14 +148,18 @@ class Executor:
             return _outcome_of_stop(run)
 
     async def _call_handler(self, run: Run) -> Outcome:
-        deadline = None
-        if run.timeout_seconds is not None:
-            deadline = datetime.now(UTC) + timedelta(seconds=run.timeout_seconds)
         if run.handler.isolation == "process":
-            return await self._children.run(run.claim, deadline)
+            return await self._children.run(run.claim, lambda: self._begin(run))
         options = self._catalog.options[run.claim.kind]
-        context = self._toolbox.context(run.claim, options, run.is_stopping, deadline)
+        context = self._toolbox.context(run.claim, options, run.is_stopping, self._begin(run))
         return await perform(run.handler, run.claim, context, self._emit)
+
+    def _begin(self, run: Run) -> datetime | None:
+        """Its time runs from here on, and not while a child process starts for it; when it is over."""
+        if run.timeout_seconds is None:
+            return None
+        run.timer = run.task.get_loop().call_later(run.timeout_seconds, self.stop, run, StopReason.TIMEOUT)
+        return datetime.now(UTC) + timedelta(seconds=run.timeout_seconds)
 
     async def _record(self, run: Run, outcome: Outcome | Released) -> None:
         run.is_recording = True

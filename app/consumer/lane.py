@@ -16,8 +16,9 @@ class Lane:
     PostgreSQL keeps outcomes waiting, that stops at as many as there are slots.
     """
 
-    def __init__(self, kinds: Sequence[str], concurrency: int) -> None:
+    def __init__(self, kinds: Sequence[str], concurrency: int, *, is_isolated: bool = False) -> None:
         self.kinds = list(kinds)
+        self.is_isolated = is_isolated
         self.concurrency = concurrency
         self._working = 0
         self._unrecorded = 0
@@ -78,6 +79,6 @@ def make_lanes(settings: Settings, catalog: Catalog, *, quarantine: bool) -> lis
     in_children = [handler.kind for handler in served if handler.isolation == "process"]
     lanes = [
         Lane(on_loop, 1 if quarantine else settings.consumer_concurrency),
-        Lane(in_children, 1 if quarantine else settings.child_processes),
+        Lane(in_children, 1 if quarantine else settings.child_processes, is_isolated=True),
     ]
     return [lane for lane in lanes if lane.kinds]

@@ -56,6 +56,12 @@ class Released:
 Record = Completed | Failed | Again | Snoozed | Released
 
 
+class JsonText(str):
+    """A result that is JSON text already, since it was encoded in the process in which the handler ran."""
+
+    __slots__ = ()
+
+
 def verdict(claim: Claim, handler: Handler[Any, Any], outcome: Outcome) -> Record:
     """The record for an outcome. Whatever a handler put into it, its task gets one."""
     match outcome:
@@ -71,9 +77,33 @@ def verdict(claim: Claim, handler: Handler[Any, Any], outcome: Outcome) -> Recor
             assert_never(outcome)
 
 
-def _completed(result: Any) -> Record:
-    if result is None:
-        return Completed(None)
+def portable(outcome: Outcome) -> Outcome:
+    """An outcome with the same verdict, of values that can go from one process to another."""
+    match outcome:
+        case Done(result):
+            record = _completed(result)
+            if isinstance(record, Failed):
+                return Fail(record.failure.message, record.failure.code)
+            return Done(None if record.result is None else JsonText(record.result))
+        case Retry(after, reason, code):
+            failure = _failure(reason, code)
+            seconds = _delay(after).total_seconds() if isinstance(after, int | float) else None
+            return Retry(seconds, failure.message, failure.code)
+        case Fail(reason, code):
+            failure = _failure(reason, code)
+            return Fail(failure.message, failure.code)
+        case Snooze(until):
+            snoozed = _snoozed(until)
+            if isinstance(snoozed, Failed):
+                return Fail(snoozed.failure.message, snoozed.failure.code)
+            return Snooze(snoozed.until)
+        case _:
+            assert_never(outcome)
+
+
+def _completed(result: Any) -> Completed | Failed:
+    if result is None or isinstance(result, JsonText):
+        return Completed(result)
     try:
         text = to_json(result).decode()
     except (PydanticSerializationError, ValueError, RecursionError) as error:
@@ -92,14 +122,17 @@ def _again(claim: Claim, handler: Handler[Any, Any], after: float | None, failur
         return Failed(failure)
     if not isinstance(after, int | float):
         after = full_jitter(failures, handler.retry_base_seconds, handler.retry_cap_seconds)
+    return Again(failure, _delay(after))
+
+
+def _delay(after: float) -> timedelta:
     try:
-        delay = timedelta(seconds=max(0.0, after))
+        return min(timedelta(seconds=max(0.0, after)), _LONGEST_DELAY)
     except (OverflowError, ValueError):  # infinity; and NaN, which is no number
-        delay = _LONGEST_DELAY
-    return Again(failure, min(delay, _LONGEST_DELAY))
+        return _LONGEST_DELAY
 
 
-def _snoozed(until: datetime) -> Record:
+def _snoozed(until: datetime) -> Snoozed | Failed:
     if not isinstance(until, datetime) or until.tzinfo is None:
         return Failed(Failure(ErrorCode.HANDLER_ERROR, "Snooze needs a datetime with a time zone."))
     try:

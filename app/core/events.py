@@ -128,6 +128,45 @@ class HandlerStuck(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStarted(Event):
+    """A child process for isolated handlers is ready for its first task, `seconds` after it was asked for."""
+
+    pid: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChildReplaced(Event):
+    """A child process ended, and another is started in its place."""
+
+    pid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildKilled(Event):
+    """A child process that was told to stop did not, and was killed; its handler ran this task."""
+
+    pid: int
+    task_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ChildNotStarted(Event):
+    """A child process could not be started; it is tried again, and no attempt is counted."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoopBlocked(Event):
+    """The event loop did not answer for `seconds`; this process ends, and others recover its tasks. Where it stood."""
+
+    seconds: float
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimLost(Event):
     """This outcome came too late: the task was canceled, or is another consumer's. It was dropped."""
 

@@ -77,6 +77,10 @@ _LEVELS: dict[type[e.Event], int] = {
     e.AttemptFailed: logging.WARNING,
     e.HandlerStuck: logging.ERROR,
     e.HandlerRaised: logging.ERROR,
+    e.ChildStarted: logging.DEBUG,
+    e.ChildKilled: logging.WARNING,
+    e.ChildNotStarted: logging.ERROR,
+    e.LoopBlocked: logging.ERROR,
     e.ClaimLost: logging.WARNING,
     e.TasksRecovered: logging.WARNING,
     e.LeaseLapsed: logging.ERROR,
@@ -130,6 +134,16 @@ def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912, PLR0915 - 
             yield "handler stopped", {"task_id": str(task_id), "reason": reason}
         case e.HandlerRaised(task_id, error):
             yield "handler raised", {"task_id": str(task_id), "exc_info": error}
+        case e.ChildStarted(pid, seconds):
+            yield "child process started", {"pid": pid, "seconds": round(seconds, 3)}
+        case e.ChildReplaced(pid, reason):
+            yield "child process replaced", {"pid": pid, "reason": reason}
+        case e.ChildKilled(pid, task_id):
+            yield "child process killed: its handler did not stop", {"task_id": str(task_id), "pid": pid}
+        case e.ChildNotStarted(reason):
+            yield "a child process does not start; trying on", {"error": reason}
+        case e.LoopBlocked(seconds, stack):
+            yield "event loop blocked: this process ends", {"seconds": round(seconds, 1), "stack": stack}
         case e.ClaimLost(task_id):
             yield "outcome dropped: the task is no longer ours", {"task_id": str(task_id)}
         case e.ConsumerStarted(consumer_id, concurrency):
