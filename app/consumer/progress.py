@@ -4,13 +4,12 @@ import asyncio
 from contextlib import suppress
 from uuid import UUID
 
-from pydantic_core import to_json
-
 from app.core.errors import DatabaseUnavailableError
 from app.core.task import Claim
 from app.db.engine import Database
 from app.handler_api.context import Progress
 from app.queue.progress import write_progress
+from app.utils.strict_json import strict_json
 
 _EVERY_SECONDS = 0.25
 
@@ -20,12 +19,12 @@ class ProgressWriter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._latest: dict[UUID, tuple[Claim, Progress]] = {}  # by claim id
+        self._latest: dict[UUID, tuple[Claim, str]] = {}  # by claim id
         self._writing: asyncio.Task[None] | None = None
 
     def note(self, claim: Claim, progress: Progress) -> None:
-        """Take the latest word of this run."""
-        self._latest[claim.claim_id] = claim, progress
+        """Take the latest word of this run. Raises ValueError, as as_json."""
+        self._latest[claim.claim_id] = claim, as_json(progress)
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
 
@@ -54,9 +53,9 @@ class ProgressWriter:
         if not latest:
             return
         with suppress(DatabaseUnavailableError):  # the recorder says so; the next word of progress is as good
-            await write_progress(self._database, [claim for claim, _ in latest], [as_json(p) for _, p in latest])
+            await write_progress(self._database, [claim for claim, _ in latest], [text for _, text in latest])
 
 
 def as_json(progress: Progress) -> str:
-    """As clients see it."""
-    return to_json(progress).decode()
+    """As clients see it. Raises ValueError where it is not made of numbers and text."""
+    return strict_json(progress)

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from app.consumer.verdict import Again, Completed, Failed, Record, Released, Snoozed
-from app.core.errors import DatabaseUnavailableError
+from app.core.errors import DatabaseUnavailableError, RejectedRowError
 from app.core.events import AttemptFailed, ClaimLost, Emit, TaskFailed, TasksCompleted, TasksReleased, TasksSnoozed
 from app.core.outage import Outage
-from app.core.task import Claim, Hint
+from app.core.task import Claim, ErrorCode, Hint
 from app.db.engine import Database
-from app.queue.finish import Written, complete, fail, release, retry_at, snooze
+from app.queue.finish import Failure, Written, complete, fail, release, retry_at, snooze
 from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
 from app.utils.batcher import Batcher
@@ -63,9 +63,24 @@ class Recorder:
             except DatabaseUnavailableError as error:
                 self._outage.begin(error)
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+            except RejectedRowError as error:
+                await self._persist_apart(write, records, error)
+                return
             else:
                 self._outage.end()
                 return
+
+    async def _persist_apart(
+        self, write: Callable[[Records[Any]], Awaitable[None]], records: Records[Any], error: RejectedRowError
+    ) -> None:
+        """Something in one of them can't be stored: that one fails, and no other."""
+        if len(records) > 1:
+            middle = len(records) // 2
+            await self._persist(write, records[:middle])
+            await self._persist(write, records[middle:])
+        else:
+            ((claim, _),) = records
+            await self._persist(self._fail, [(claim, Failed(Failure(ErrorCode.HANDLER_ERROR, str(error))))])
 
     async def _complete(self, records: Records[Completed]) -> None:
         written = await complete(self._database, _claims(records), [record.result for _, record in records])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from aiohttp import ClientSession
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from app.consumer.progress import ProgressWriter, as_json
 from app.consumer.spawning import new_group, new_tasks
@@ -24,6 +24,7 @@ from app.handlers import Catalog
 from app.queue.progress import checkpoint
 from app.queue.spawn import Spawner
 from app.queue.wakeup import Wakeup
+from app.utils.strict_json import strict_json
 
 if TYPE_CHECKING:
     import asyncpg
@@ -105,7 +106,7 @@ class _RunTools:
     async def _checkpoint(
         self, progress: Progress | None, cursor: Any
     ) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        marks = None if progress is None else as_json(progress), None if cursor is None else to_json(cursor).decode()
+        marks = None if progress is None else as_json(progress), None if cursor is None else strict_json(cursor)
         async with checkpoint(self.box.work, self.claim, *marks) as connection:
             yield connection
             self.box.progress.forget(self.claim)  # it would put the clock back

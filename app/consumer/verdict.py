@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
-from pydantic_core import PydanticSerializationError, to_json
-
 from app.core.task import Claim, ErrorCode
 from app.handler_api.handler import Handler
 from app.handler_api.outcome import Done, Fail, Outcome, Retry, Snooze
 from app.queue.finish import Failure
 from app.utils.backoff import full_jitter
 from app.utils.in_words import in_words
+from app.utils.strict_json import strict_json
 
 _LARGEST_RESULT = 1_048_576  # characters of JSON
 _LONGEST_DELAY = timedelta(days=3_650)
@@ -105,8 +104,8 @@ def _completed(result: Any) -> Completed | Failed:
     if result is None or isinstance(result, JsonText):
         return Completed(result)
     try:
-        text = to_json(result).decode()
-    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        text = strict_json(result)
+    except (ValueError, RecursionError) as error:
         return Failed(Failure(ErrorCode.HANDLER_ERROR, f"The result is no JSON: {in_words(error)}"))
     if len(text) > _LARGEST_RESULT:
         message = f"The result is longer than {_LARGEST_RESULT:,} characters of JSON: keep it elsewhere."

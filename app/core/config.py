@@ -59,7 +59,10 @@ class Settings(DatabaseSettings):
         default=512, ge=32, description="A child process that holds more than this after a task is replaced."
     )
     cancel_grace_seconds: float = Field(
-        default=2, ge=0, le=3_600, description="How long a handler that was told to stop may take before it is killed."
+        default=2,
+        ge=0.5,
+        le=3_600,
+        description="How long a handler that was told to stop may take before it is killed.",
     )
     loop_blocked_seconds: Seconds = Field(
         default=60, description="A consumer whose event loop a handler has blocked for this long is ended."

@@ -100,7 +100,10 @@ class TaskContext(Generic[OptionsT_co]):
         return self.tools.http
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Say how far this run is. Costs next to nothing: what is said within a quarter of a second is one write."""
+        """Say how far this run is. Costs next to nothing: what is said within a quarter of a second is one write.
+
+        Raises ValueError for NaN and infinities.
+        """
         self.tools.progress(Progress(done, total, message))
 
     def checkpoint(

@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import asyncpg
+
+from app.core.errors import RejectedRowError
 from app.core.task import Claim, ErrorCode, TaskStatus
 from app.db.engine import Database
 
@@ -128,7 +131,8 @@ class Failure:
 async def complete(database: Database, claims: Sequence[Claim], results: Sequence[str | None]) -> Written:
     """Mark as completed, each with the JSON text of its result; those that are.
 
-    The rest was canceled or taken away meanwhile.
+    The rest was canceled or taken away meanwhile. Raises DatabaseUnavailableError, and RejectedRowError, after which
+    none of them is.
     """
     return await _write(database, _COMPLETE, claims, TaskStatus.COMPLETED, results)
 
@@ -160,7 +164,10 @@ async def _write(
     database: Database, statement: str, claims: Sequence[Claim], status: TaskStatus, *columns: Sequence[Any]
 ) -> Written:
     ids, claim_ids = [c.id for c in claims], [c.claim_id for c in claims]
-    rows = await database.fetch(statement, ids, claim_ids, *columns)
+    try:
+        rows = await database.fetch(statement, ids, claim_ids, *columns)
+    except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:  # classes 22 and 54
+        raise RejectedRowError(f"PostgreSQL refuses what is to be recorded: {error}") from error
     if len(rows) < len(claims):
         rows = [*rows, *await database.fetch(_WRITTEN_BY_US, ids, claim_ids, status)]
     return {row[0]: Left._make(row) for row in rows}

@@ -19,6 +19,7 @@ from app.consumer.executor import Executor, StopReason
 from app.consumer.lane import Lane
 from app.consumer.recorder import Recorder
 from app.consumer.tools import Toolbox
+from app.consumer.verdict import Completed
 from app.core.config import Settings
 from app.core.events import (
     AttemptFailed,
@@ -450,3 +451,54 @@ async def test_the_log_of_a_handler_carries_its_task(
     assert vars(record)["task_id"] == str((await _row(sql))["id"])
     assert vars(record)["attempt"] == 5
     assert vars(record)["rows"] == 3
+
+
+@pytest.mark.parametrize("strange", [float("nan"), {"a": [float("inf")]}, "\ud800", b"\xff"])
+async def test_a_result_that_is_no_json_fails_its_own_task(execute: Execute, sql: Connection, strange: object) -> None:
+    """Said, and recorded; a result that only names them is as good as any."""
+
+    async def answers(_: Count, __: object) -> object:
+        return strange
+
+    async with execute(answers):
+        pass
+    error = (await _row(sql))["error"]
+    assert error["code"] == "handler_error"
+    assert error["message"].startswith("The result is no JSON: ")
+
+
+async def test_words_that_look_like_no_json_are_text(execute: Execute, sql: Connection) -> None:
+    """NaN in a string is three letters."""
+
+    async def answers(_: Count, __: object) -> object:
+        return ["NaN", {"Infinity": "-Infinity"}]
+
+    async with execute(answers):
+        pass
+    assert (await _row(sql))["result"] == ["NaN", {"Infinity": "-Infinity"}]
+
+
+@pytest.mark.parametrize("strange", [float("nan"), "\ud800", object()])
+async def test_progress_that_is_no_json_is_the_handlers_error(execute: Execute, sql: Connection, strange: Any) -> None:
+    """Raised where it is said: the writing for all others goes on."""
+
+    async def says(_: Count, task: TaskContext[Options]) -> None:
+        task.progress(1, message=strange)
+
+    async with execute(says):
+        pass
+    assert (await _row(sql))["error"]["code"] == "handler_error"
+
+
+async def test_what_postgresql_refuses_fails_its_own_task(
+    database: Database, wakeup: Wakeup, events: EventLog, insert: Insert, consumer_id: UUID, sql: Connection
+) -> None:
+    """A result that no check of ours caught: of a batch of eleven, ten are completed."""
+    recorder = Recorder(database, wakeup, FollowUp(database, wakeup, events), events)
+    await insert(11)
+    claims = await claim_due(database, claimant(consumer_id), 11, WANTED)
+    results = ["[1, 2]"] * 5 + ["no json"] + [None] * 5
+    await asyncio.gather(*(recorder.submit(c, Completed(r)) for c, r in zip(claims, results, strict=True)))
+    rows = {row["id"]: row["status"] for row in await sql.fetch("SELECT id, status FROM tasks")}
+    assert [rows[claim.id] for claim in claims] == ["completed"] * 5 + ["failed"] + ["completed"] * 5
+    assert "PostgreSQL refuses" in events.of(TaskFailed)[0].message
