@@ -22,8 +22,9 @@ from app.api.group_schemas import (
     ThenBody,
     render_group,
 )
+from app.api.new_task_schemas import NewTaskBody
 from app.api.route import BytesRoute, accepts, example, id_in_path, id_parameter, problems
-from app.api.schemas import NewTaskBody, to_json
+from app.api.schemas import to_json
 from app.api.traceparent import traceparent
 from app.core.config import Settings
 from app.core.errors import InvalidPayloadError, RejectedRowError, UnknownKindError

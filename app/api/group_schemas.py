@@ -8,7 +8,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.json_text import quoted, utc
-from app.api.schemas import REFERENCE, TASK_EXAMPLE, TEXT, ErrorView, NewTaskBody
+from app.api.new_task_schemas import NewTaskBody
+from app.api.schemas import REFERENCE, TEXT
+from app.api.task_schemas import TASK_EXAMPLE, ErrorView
 from app.core.group import MOST_MEMBERS, Group, OnFailure
 
 

@@ -14,8 +14,9 @@ from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from app.api.group_schemas import THEN_CONTENT, NewGroupBody, ThenBody
+from app.api.new_task_schemas import NewTaskBody
 from app.api.schedule_schemas import ScheduleBody
-from app.api.schemas import JSON_VALUE, NewTaskBody, Problem, Readiness
+from app.api.schemas import JSON_VALUE, Problem, Readiness
 
 _SWAGGER_UI = Path(__file__).parent / "swagger_ui"
 _DESCRIPTION = """

@@ -20,7 +20,7 @@ from app.api.schedule_schemas import (
     render_schedule,
     render_schedules,
 )
-from app.api.schemas import TASK_EXAMPLE, TaskRenderer, TaskView
+from app.api.task_schemas import TASK_EXAMPLE, TaskRenderer, TaskView
 from app.api.traceparent import traceparent
 from app.core.config import Settings
 from app.core.errors import InvalidPayloadError, UnknownKindError

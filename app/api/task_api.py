@@ -9,16 +9,10 @@ from uuid_utils.compat import uuid7
 
 from app.api.body import parse, read_body
 from app.api.errors import ProblemError
+from app.api.new_task_schemas import NEW_TASK_EXAMPLES, NewTaskBody
 from app.api.route import BytesRoute, accepts, example, id_in_path, problems, task_id_parameter
-from app.api.schemas import (
-    CANCELED_TASK_EXAMPLE,
-    NEW_TASK_EXAMPLES,
-    TASK_EXAMPLE,
-    NewTaskBody,
-    TaskRenderer,
-    TaskView,
-    to_json,
-)
+from app.api.schemas import to_json
+from app.api.task_schemas import CANCELED_TASK_EXAMPLE, TASK_EXAMPLE, TaskRenderer, TaskView
 from app.api.traceparent import traceparent
 from app.core.config import Settings
 from app.core.events import Emit

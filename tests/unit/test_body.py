@@ -17,7 +17,8 @@ from starlette.types import Message, Receive, Scope
 from app.api import body
 from app.api.body import parse, read_body
 from app.api.errors import MOST_ERRORS, ProblemError
-from app.api.schemas import NewTaskBody, to_json
+from app.api.new_task_schemas import NewTaskBody
+from app.api.schemas import to_json
 from app.core.storable import DEEPEST, unstorable
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()) | st.sampled_from('\0\\"/\ud800\udc00\u2028'))

@@ -19,7 +19,7 @@ from app.api.group_schemas import (
     NewGroupView,
     render_group,
 )
-from app.api.schemas import TaskOptions
+from app.api.new_task_schemas import TaskOptions
 from app.core.group import Group
 from app.handler_api.group import GroupResult
 from app.handler_api.spawn import Child

@@ -10,16 +10,8 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.schemas import (
-    CANCELED_TASK_EXAMPLE,
-    NEW_TASK_EXAMPLES,
-    TASK_EXAMPLE,
-    ErrorView,
-    NewTaskBody,
-    ProgressView,
-    TaskRenderer,
-    TaskView,
-)
+from app.api.new_task_schemas import NEW_TASK_EXAMPLES, NewTaskBody
+from app.api.task_schemas import CANCELED_TASK_EXAMPLE, TASK_EXAMPLE, ErrorView, ProgressView, TaskRenderer, TaskView
 from app.core.task import ErrorCode, Priority, Task, TaskStatus
 from app.handlers import HANDLERS, Catalog
 
