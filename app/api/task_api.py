@@ -46,7 +46,7 @@ class TaskApi:
         self._catalog = catalog
         self._render = TaskRenderer(catalog)
         self._database = database
-        self._reopener = Reopener(database, wakeup, follow_up, emit)
+        self._reopener = Reopener(database, follow_up, emit)
         self._creates: Batcher[NewTask, Task] = Batcher(
             Creator(database, wakeup, follow_up, emit).create,
             _HEAVIEST_BATCH,

@@ -79,7 +79,7 @@ class Consumer:
         self._follow_up = FollowUp(self._database, self._wakeup, emit)
         self._lease = Lease(uuid4())
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._recorder = Recorder(self._database, self._wakeup, self._follow_up, emit)
+        self._recorder = Recorder(self._database, self._follow_up, emit)
         self._toolbox = Toolbox(settings, catalog, self._database, self._wakeup, emit)
         self._children = ChildPool(settings, emit)
         lanes = make_lanes(settings, catalog, quarantine=quarantine)
@@ -104,7 +104,7 @@ class Consumer:
                 Fetcher(lane, self._database, self._wakeup, self._executor, self._lease, poll_seconds=poll, emit=emit)
                 for lane in lanes
             ]
-        self._reconciler = Reconciler(self._database, self._wakeup, self._follow_up, self._executor, self._lease, emit)
+        self._reconciler = Reconciler(self._database, self._follow_up, self._executor, self._lease, emit)
         kinds = [kind for lane in lanes for kind in lane.kinds]
         self._sweeper = (
             None if quarantine else Sweeper(self._database, self._wakeup, self._follow_up, kinds, settings, emit)

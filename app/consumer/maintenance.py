@@ -10,7 +10,6 @@ from app.consumer.heartbeat import Lease
 from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
 from app.core.events import Emit, QuarantineNotStarted, TaskFailed, TasksRecovered, TasksReleased
-from app.core.task import Hint
 from app.db.engine import Database
 from app.queue.admit import admit_all
 from app.queue.finish import release
@@ -24,11 +23,8 @@ from app.queue.wakeup import Wakeup
 class Reconciler:
     """Once a beat, compares what this process runs with the rows that say so."""
 
-    def __init__(
-        self, database: Database, wakeup: Wakeup, follow_up: FollowUp, executor: Executor, lease: Lease, emit: Emit
-    ) -> None:
+    def __init__(self, database: Database, follow_up: FollowUp, executor: Executor, lease: Lease, emit: Emit) -> None:
         self._database = database
-        self._wakeup = wakeup
         self._follow_up = follow_up
         self._executor = executor
         self._lease = lease
@@ -54,8 +50,7 @@ class Reconciler:
         if unheld:
             released = await release(self._database, unheld)  # a run that ended meanwhile no longer matches
             if released:
-                self._wakeup.push([Hint(t.id, t.kind, t.priority) for t in released if t.concurrency_key is None])
-                self._follow_up.left(released)
+                self._follow_up.pending_again(released)
                 self._emit(TasksReleased([task.id for task in released], "claimed here, but the answer was lost"))
 
 
@@ -99,11 +94,11 @@ class Sweeper:
     async def _recover(self) -> None:
         recovered = await recover(self._database, self._settings.lease_seconds, self._settings.max_lost)
         if recovered.pending:
-            self._wakeup.push([Hint(t.id, t.kind, t.priority) for t in recovered.pending if t.concurrency_key is None])
+            self._follow_up.pending_again(recovered.pending)
             self._emit(TasksRecovered([task.id for task in recovered.pending]))
         for task in recovered.failed:
             self._emit(TaskFailed(task.id, "consumer_lost", "its consumer died too often"))
-        self._follow_up.left([*recovered.pending, *recovered.failed])
+        self._follow_up.left(recovered.failed)
 
     def stop(self) -> None:
         """Have the quarantine consumer drain, as this one does; a second call has it stop now."""

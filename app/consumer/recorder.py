@@ -8,11 +8,10 @@ from app.consumer.verdict import Again, Completed, Failed, Record, Released, Sno
 from app.core.errors import DatabaseUnavailableError, RejectedRowError
 from app.core.events import AttemptFailed, ClaimLost, Emit, TaskFailed, TasksCompleted, TasksReleased, TasksSnoozed
 from app.core.outage import Outage
-from app.core.task import Claim, ErrorCode, Hint
+from app.core.task import Claim, ErrorCode
 from app.db.engine import Database
 from app.queue.finish import Failure, Written, complete, fail, release, retry_at, snooze
 from app.queue.follow_up import FollowUp
-from app.queue.wakeup import Wakeup
 from app.utils.batcher import Batcher
 
 _RETRY_PAUSE_SECONDS = 0.2
@@ -25,9 +24,8 @@ Records = list[tuple[Claim, RecordT]]
 class Recorder:
     """Takes records from runs as they end. Cancelling who waits does not cancel the write."""
 
-    def __init__(self, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit) -> None:
+    def __init__(self, database: Database, follow_up: FollowUp, emit: Emit) -> None:
         self._database = database
-        self._wakeup = wakeup
         self._follow_up = follow_up
         self._emit = emit
         self._outage = Outage(emit, "postgresql", "recording outcomes")
@@ -112,8 +110,7 @@ class Recorder:
         # A row that is no longer ours needs no release: what it has become is right.
         released = await release(self._database, [(claim.id, claim.claim_id) for claim, _ in records])
         if released:
-            self._wakeup.push([Hint(t.id, t.kind, t.priority) for t in released if t.concurrency_key is None])
-            self._follow_up.left(released)
+            self._follow_up.pending_again(released)
             self._emit(TasksReleased([task.id for task in released], records[0][1].reason))
 
     def _written(self, records: Records[Any], written: Written) -> None:

@@ -39,6 +39,11 @@ class FollowUp:
         for group_id in groups:
             self._groups.submit(group_id)
 
+    def pending_again(self, tasks: Sequence[Left]) -> None:
+        """These tasks can be claimed, or admitted, at once."""
+        self._wakeup.push([Hint(t.id, t.kind, t.priority) for t in tasks if t.concurrency_key is None])
+        self.left(tasks)
+
     def freed(self, keys: Iterable[str]) -> None:
         """These keys may have a place, and somebody who waits for it."""
         for key in keys:

@@ -4,12 +4,11 @@ from uuid import UUID
 
 from app.core.errors import NotRetryableError
 from app.core.events import Emit, TaskReopened
-from app.core.task import Hint, Task
+from app.core.task import Task
 from app.db.engine import Database
-from app.queue.finish import HISTORY
+from app.queue.finish import HISTORY, Left
 from app.queue.follow_up import FollowUp
 from app.queue.read import COLUMNS, read_tasks
-from app.queue.wakeup import Wakeup
 
 # All attempts are there again; the cursor stays, so that work behind checkpoints goes on where it was. Primary key.
 _REOPEN = f"""
@@ -25,9 +24,8 @@ RETURNING {COLUMNS}
 class Reopener:
     """Takes failed tasks back to pending."""
 
-    def __init__(self, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit) -> None:
+    def __init__(self, database: Database, follow_up: FollowUp, emit: Emit) -> None:
         self._database = database
-        self._wakeup = wakeup
         self._follow_up = follow_up
         self._emit = emit
 
@@ -43,9 +41,6 @@ class Reopener:
                 raise NotRetryableError(f"The task is {task.status}; only a failed task can be retried.")
             return None
         task = Task(*rows[0])
-        if task.concurrency_key is None:
-            self._wakeup.push([Hint(task.id, task.kind, task.priority)])
-        else:
-            self._follow_up.freed([task.concurrency_key])
+        self._follow_up.pending_again([Left(task.id, task.kind, task.priority, task.concurrency_key, None)])
         self._emit(TaskReopened(task.id))
         return task

@@ -79,7 +79,7 @@ async def execute(
         catalog = Catalog({"simulate": Handler(Count, handler, **handler_options)}, {"simulate": Options()})
         lane = Lane(["simulate"], 5)
         toolbox = Toolbox(settings, catalog, database, wakeup, events)
-        recorder = Recorder(database, wakeup, FollowUp(database, wakeup, events), events)
+        recorder = Recorder(database, FollowUp(database, wakeup, events), events)
         children = ChildPool(settings, events)
         executor = Executor([lane], catalog, toolbox, children, recorder, events, grace_seconds=0.1, on_crash=crash)
         await insert(1, content)
@@ -494,7 +494,7 @@ async def test_what_postgresql_refuses_fails_its_own_task(
     database: Database, wakeup: Wakeup, events: EventLog, insert: Insert, consumer_id: UUID, sql: Connection
 ) -> None:
     """A result that no check of ours caught: of a batch of eleven, ten are completed."""
-    recorder = Recorder(database, wakeup, FollowUp(database, wakeup, events), events)
+    recorder = Recorder(database, FollowUp(database, wakeup, events), events)
     await insert(11)
     claims = await claim_due(database, claimant(consumer_id), 11, WANTED)
     results = ["[1, 2]"] * 5 + ["no json"] + [None] * 5

@@ -364,7 +364,7 @@ async def test_cancel_and_end_at_the_same_time_have_one_winner(bench: Bench) -> 
 async def test_a_retried_member_runs_again_while_the_group_is_open(bench: Bench) -> None:
     """Its group waits for it; after the end it runs alone, and `then` is not started again."""
     group = await bench.group(2, then="{}")
-    reopener = Reopener(bench.database, bench.wakeup, bench.follow_up, bench.events)
+    reopener = Reopener(bench.database, bench.follow_up, bench.events)
     first, second = await bench.claim(group)
     await bench.fail([first], bench.follow_up)
     await reopener.reopen(first.id)
@@ -386,7 +386,7 @@ async def test_a_member_retried_while_its_group_is_stopping_is_canceled(bench: B
     group = await bench.group(2, "cancel_rest")
     claims = await bench.claim(group)
     await bench.fail(claims[:1], None)
-    await Reopener(bench.database, bench.wakeup, bench.follow_up, bench.events).reopen(claims[0].id)
+    await Reopener(bench.database, bench.follow_up, bench.events).reopen(claims[0].id)
     await bench.sweep()
     assert await bench.counts(group) == (0, 0, 0, 0, 2)
 
