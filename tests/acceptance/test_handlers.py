@@ -160,8 +160,8 @@ async def test_a_killed_consumers_key_is_free_after_its_lease(taskmill: Service)
         (await taskmill.create({"seconds": seconds}, kind="sleep", concurrency_key="k"))["id"] for seconds in (1, 0)
     ]
     await taskmill.reaches(tasks[0], "processing")
-    await taskmill.start_consumer()
     first.popen.kill()
+    await taskmill.start_consumer()
     await _all_end(taskmill, tasks)
     assert (await taskmill.get(tasks[0]))["attempt"] == 2
 
