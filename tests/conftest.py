@@ -18,7 +18,7 @@ from app.queue.wakeup import Wakeup
 from tests.support.proxy import Proxy
 from tests.support.servers import Servers, running_servers
 from tests.support.types import Connection
-from tests.support.waiting import EventLog
+from tests.support.waiting import EventLog, until
 
 TEMPLATE = "taskmill_template"
 
@@ -36,20 +36,20 @@ def servers() -> Iterator[Servers]:
 async def template(servers: Servers) -> AsyncIterator[str]:
     """A migrated database to clone."""
     name = f"{TEMPLATE}_{uuid4().hex[:8]}"
-    await _execute(servers, f"CREATE DATABASE {name}")
+    await execute_once(servers, f"CREATE DATABASE {name}")
     url = "postgresql+asyncpg://" + with_database(servers.database_url, name).partition("://")[2]
     await asyncio.to_thread(migrate, url)
     yield name
-    await _execute(servers, f"DROP DATABASE {name} WITH (FORCE)")
+    await drop_database(servers, name)
 
 
 @pytest.fixture
 async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
     """A database of this test's own."""
     name = f"test_{uuid4().hex}"
-    await _execute(servers, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await execute_once(servers, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield with_database(servers.database_url, name)
-    await _execute(servers, f"DROP DATABASE {name} WITH (FORCE)")
+    await drop_database(servers, name)
 
 
 @pytest.fixture
@@ -141,7 +141,21 @@ async def _proxy(url: str) -> AsyncIterator[Proxy]:
     await proxy.stop()
 
 
-async def _execute(servers: Servers, statement: str) -> None:
+async def drop_database(servers: Servers, name: str) -> None:
+    """Drop it, with whatever connections a test has left open."""
+
+    async def is_dropped() -> bool:
+        try:
+            await execute_once(servers, f"DROP DATABASE {name} WITH (FORCE)")
+        except asyncpg.InsufficientPrivilegeError:  # a worker of autovacuum is there just now, which may not be ended
+            return False
+        return True
+
+    await until(is_dropped)
+
+
+async def execute_once(servers: Servers, statement: str) -> None:
+    """Run a statement on a connection of its own, outside of any test's database."""
     connection = await asyncpg.connect(servers.database_url)
     try:
         await connection.execute(statement)

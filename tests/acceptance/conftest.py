@@ -6,7 +6,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.conftest import with_database
+from tests.conftest import drop_database, execute_once, with_database
 from tests.support.processes import Service, service
 from tests.support.refusals import Refusals
 from tests.support.servers import Servers
@@ -17,11 +17,9 @@ from tests.support.types import Connection
 async def live_database_url(servers: Servers, template: str) -> AsyncIterator[str]:
     """A database of this module's own."""
     name = f"live_{uuid4().hex}"
-    connection = await asyncpg.connect(servers.database_url)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await execute_once(servers, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield with_database(servers.database_url, name)
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+    await drop_database(servers, name)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ QUICK = {
     "max_lost": 100,
     "handler_modules": "tests.handlers.work",
 }
-ROWS, STEP, FAULTS = 10_000, 100, 8
+ROWS, STEP, FAULTS = 10_000, 100, 6
 
 # Every change of the task's progress and cursor, as it was committed.
 AUDIT = """

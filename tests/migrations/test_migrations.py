@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.db.migrate import alembic_config, migrate
 from app.db.tables import metadata
-from tests.conftest import with_database
+from tests.conftest import drop_database, execute_once, with_database
 from tests.support.processes import ROOT
 from tests.support.servers import Servers
 
@@ -24,12 +24,10 @@ from tests.support.servers import Servers
 @pytest.fixture
 async def empty_url(servers: Servers) -> AsyncIterator[str]:
     """An empty database."""
-    connection = await asyncpg.connect(servers.database_url)
     name = f"test_{uuid4().hex}"
-    await connection.execute(f"CREATE DATABASE {name}")
+    await execute_once(servers, f"CREATE DATABASE {name}")
     yield "postgresql+asyncpg://" + with_database(servers.database_url, name).partition("://")[2]
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+    await drop_database(servers, name)
 
 
 async def _tables(url: str) -> set[str]:
