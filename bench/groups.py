@@ -192,7 +192,7 @@ async def measure(database_url: str, redis_url: str, tasks: int, rounds: int) ->
         await asyncio.to_thread(migrate, url)
         bench = Bench(url, redis_url)
         await bench.database.fetch("ALTER TABLE groups ADD finished int NOT NULL DEFAULT 0")
-        await register(bench.database, bench.consumer_id, "bench", 1)
+        await register(bench.database, bench.consumer_id, "bench", 1, ["simulate"])
         await compare_finishes(bench, tasks, rounds)
         await time_calls(bench, rounds)
         await bench.close()

@@ -11,7 +11,7 @@ from app.consumer.executor import Executor, StopReason
 from app.consumer.fetch import Fetcher, QuarantineFetcher
 from app.consumer.heartbeat import Heartbeat, Lease
 from app.consumer.lane import make_lanes
-from app.consumer.maintenance import Reconciler, Sweeper, every_beat
+from app.consumer.maintenance import Reconciler, Sweeper, every
 from app.consumer.recorder import Recorder
 from app.consumer.tools import Toolbox
 from app.consumer.watchdog import Watchdog
@@ -40,6 +40,7 @@ from app.queue.wakeup import Wakeup, stay_subscribed
 _RETRY_PAUSE_SECONDS = 0.5
 _STATEMENT_SECONDS = 10.0  # nobody waits for an answer; a server this slow is better waited for than asked again
 _STOP_SECONDS = 3.0  # for handlers to end once they are stopped; and again, for what they leave to be written
+_LONGEST_SWEEP_SECONDS = 10.0  # a tick that nobody has seen for a minute counts as missed
 _QUARANTINE_SECONDS = 1.0  # it was told when we were, and has the same bounds
 
 
@@ -105,9 +106,9 @@ class Consumer:
                 for lane in lanes
             ]
         self._reconciler = Reconciler(self._database, self._follow_up, self._executor, self._lease, emit)
-        kinds = [kind for lane in lanes for kind in lane.kinds]
+        self._kinds = [kind for lane in lanes for kind in lane.kinds]
         self._sweeper = (
-            None if quarantine else Sweeper(self._database, self._wakeup, self._follow_up, kinds, settings, emit)
+            None if quarantine else Sweeper(self._database, self._wakeup, self._follow_up, self._kinds, settings, emit)
         )
 
     async def run(self, stop: StopRequest) -> None:
@@ -129,12 +130,14 @@ class Consumer:
             self._children.start_one()
         concurrency = sum(lane.concurrency for lane in self._executor.lanes)
         self._emit(ConsumerStarted(self._lease.consumer_id, concurrency))
-        jobs = [self._reconciler.reconcile] + ([self._sweeper.sweep] if self._sweeper else [])
         helpers = [
             asyncio.create_task(self._watch_crash()),
             asyncio.create_task(stay_subscribed(self._wakeup, self._emit, self._on_canceled)),
-            asyncio.create_task(every_beat(self._settings, self._lease, *jobs)),
+            asyncio.create_task(every(self._settings.beat_seconds, self._lease, self._reconciler.reconcile)),
         ]
+        if self._sweeper is not None:
+            seconds = min(self._settings.poll_seconds, _LONGEST_SWEEP_SECONDS)
+            helpers.append(asyncio.create_task(every(seconds, self._lease, self._sweeper.sweep)))
         fetching = asyncio.create_task(self._fetch())
         main = asyncio.create_task(self._run_until_stopped(stop, fetching))
         try:
@@ -165,7 +168,7 @@ class Consumer:
             try:
                 if self._declared is not None:
                     await declare_schedules(self._database, self._declared)
-                await register(self._database, self._lease.consumer_id, socket.gethostname(), os.getpid())
+                await register(self._database, self._lease.consumer_id, socket.gethostname(), os.getpid(), self._kinds)
             except DatabaseUnavailableError as error:
                 outage.begin(error)
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)

@@ -15,12 +15,13 @@ from app.consumer.recorder import Recorder
 from app.consumer.tools import Toolbox
 from app.consumer.verdict import Record, Released, verdict
 from app.core.errors import LostClaimError
-from app.core.events import ClaimLost, Emit, HandlerStopped, HandlerStuck
+from app.core.events import Emit, HandlerRaised, HandlerStopped, HandlerStuck
 from app.core.task import Claim, ErrorCode
 from app.handler_api.handler import Handler
 from app.handler_api.outcome import Outcome, Retry
 from app.handlers import Catalog
 from app.utils.await_chain import await_chain
+from app.utils.in_words import in_words
 
 _INSISTENCE = 3  # times that a handler is told to stop, a grace apart, before its slot is taken back
 
@@ -138,14 +139,16 @@ class Executor:
             outcome = await self._call_handler(run)
             # What a handler makes of being stopped is no failure of its own.
             return _outcome_of_stop(run) if run.is_stopping() and isinstance(outcome, Retry) else outcome
-        except LostClaimError:
-            self._emit(ClaimLost(run.claim.id))
-            return None
+        except LostClaimError as error:
+            return Retry(None, str(error))  # the fence drops it, unless a handler has made it up
         except asyncio.CancelledError:
             if run.stop_reason is None:
                 return Retry(None, "The handler was cancelled by something of its own.")
             self._emit(HandlerStopped(run.claim.id, run.stop_reason.value))
             return _outcome_of_stop(run)
+        except Exception as error:  # noqa: BLE001 - in what is prepared for a handler: still its own task's
+            self._emit(HandlerRaised(run.claim.id, error))
+            return Retry(None, f"{type(error).__name__}: {in_words(error)}")
 
     async def _call_handler(self, run: Run) -> Outcome:
         if run.handler.isolation == "process":
@@ -168,6 +171,8 @@ class Executor:
         await self._recorder.submit(run.claim, _record_of(run, outcome))
 
     def _wait_for_grace(self, run: Run, times: int) -> None:
+        if run.timer is not None:
+            run.timer.cancel()
         run.timer = run.task.get_loop().call_later(self._grace_seconds, self._insist, run, times)
 
     def _insist(self, run: Run, times: int) -> None:

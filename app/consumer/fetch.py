@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -20,6 +21,7 @@ from app.queue.wakeup import Wakeup
 _POP_SECONDS = 1.0
 _LARGEST_CLAIM = 500  # tasks in one statement: larger batches gain nothing, and each comes with its content
 _RETRY_PAUSE_SECONDS = 0.2
+_DOUBT_SECONDS = 30.0  # longer than any statement may run on the server
 _QUARANTINE_IDLE_POLLS = 3
 
 
@@ -53,8 +55,14 @@ class Claimer:
 
     async def _claim(self, statement: Callable[[Claimant], Awaitable[list[Claim]]]) -> int:
         async with self._lease.claiming:
-            claims = await statement(self._who)
+            try:
+                claims = await statement(self._who)
+            except BaseException:
+                self._lease.is_settled = False
+                self._lease.doubt_until = time.monotonic() + _DOUBT_SECONDS
+                raise
             for claim in claims:
+                self._lease.is_settled = False
                 self._executor.start(claim)
         if claims:
             self._emit(TasksClaimed([claim.id for claim in claims]))

@@ -23,12 +23,15 @@ class Lease:
     """What the event loop knows of the lease.
 
     `held`: claims are allowed. `claiming`: taken while a claim is under way, so that rows which say they are ours can
-    be compared with what we hold.
+    be compared with what we hold. `is_settled`: since a comparison at which nothing ran here, and no row said that it
+    is ours, nothing was claimed. `doubt_until`: until then (monotonic) a claim without an answer may be committed.
     """
 
     consumer_id: UUID
     held: asyncio.Event = field(default_factory=asyncio.Event)
     claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_settled: bool = False
+    doubt_until: float = 0.0
 
 
 class Heartbeat(threading.Thread):

@@ -3,7 +3,9 @@
 import asyncio
 import random
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from app.consumer.executor import Executor, StopReason
 from app.consumer.heartbeat import Lease
@@ -36,6 +38,8 @@ class Reconciler:
         The first is what a cancel comes down to when its message is lost; the second is what becomes of a claim that
         was committed and whose answer was lost.
         """
+        if self._lease.is_settled:
+            return
         async with self._lease.claiming:
             before = list(self._executor.runs.values())
             rows = await held_rows(self._database, self._lease.consumer_id)
@@ -44,6 +48,7 @@ class Reconciler:
                 for task_id, claim_id in rows.items()
                 if (run := self._executor.runs.get(task_id)) is None or run.claim.claim_id != claim_id
             ]
+            self._lease.is_settled = not before and not rows and time.monotonic() > self._lease.doubt_until
         for run in before:
             if rows.get(run.claim.id) != run.claim.claim_id:
                 self._executor.stop(run, StopReason.CANCELED)
@@ -80,16 +85,19 @@ class Sweeper:
     async def sweep(self) -> None:
         """One round."""
         found = await look(self._database, self._settings.lease_seconds, self._kinds)
-        if found.has_dead:
-            await self._recover()
-        if found.has_blocked:
-            self._wakeup.push(await admit_all(self._database))
-        if found.has_ticks:
-            await self._ticker.tick()
-        if found.has_open_groups:
-            await self._groups.sweep()
-        if found.has_suspects:
-            await self._start_quarantine()
+        for is_due, stage in (
+            (found.has_dead, self._recover),
+            (found.has_ticks, self._ticker.tick),
+            (found.has_suspects, self._start_quarantine),
+            (found.has_blocked, self._admit),
+            (found.has_open_groups, self._groups.sweep),
+        ):
+            if is_due:
+                with suppress(DatabaseUnavailableError):  # one that has to wait for too long keeps back no other
+                    await stage()
+
+    async def _admit(self) -> None:
+        self._wakeup.push(await admit_all(self._database))
 
     async def _recover(self) -> None:
         recovered = await recover(self._database, self._settings.lease_seconds, self._settings.max_lost)
@@ -126,13 +134,10 @@ class Sweeper:
             self._emit(QuarantineNotStarted(str(error)))
 
 
-async def every_beat(settings: Settings, lease: Lease, *jobs: Callable[[], Awaitable[None]]) -> None:
-    """Do the jobs once a beat while the lease is held; PostgreSQL being away only skips a round."""
+async def every(seconds: float, lease: Lease, job: Callable[[], Awaitable[None]]) -> None:
+    """Do the job again and again while the lease is held; PostgreSQL being away only skips a round."""
     while True:
-        await asyncio.sleep(settings.beat_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
+        await asyncio.sleep(seconds * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
         await lease.held.wait()
-        for job in jobs:
-            try:
-                await job()
-            except DatabaseUnavailableError:
-                break  # the fetcher has said so
+        with suppress(DatabaseUnavailableError):  # the fetcher has said so
+            await job()

@@ -1,5 +1,6 @@
 """Calls a handler, and takes whatever comes out of it as an outcome. The same in a consumer and in its children."""
 
+import asyncio
 from typing import Any
 
 from app.core.errors import DatabaseUnavailableError, InvalidPayloadError, LostClaimError
@@ -18,16 +19,16 @@ async def perform(handler: Handler[Any, Any], claim: Claim, context: TaskContext
     is an outcome.
     """
     try:
-        payload = handler.payload.parse(claim.content)
-    except InvalidPayloadError as error:
-        return Fail(str(error), ErrorCode.INVALID_PAYLOAD)
-    try:
+        try:
+            payload = handler.payload.parse(claim.content)
+        except InvalidPayloadError as error:
+            return Fail(str(error), ErrorCode.INVALID_PAYLOAD)
         outcome = await handler.run(payload, context)
-    except LostClaimError:
+    except (LostClaimError, asyncio.CancelledError, GeneratorExit):
         raise
     except DatabaseUnavailableError as error:
         return Retry(None, str(error), ErrorCode.DEPENDENCY_UNAVAILABLE)
-    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - it ends its own task and no other
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it ends its own task and no other
         emit(HandlerRaised(claim.id, error))
         return Retry(None, f"{type(error).__name__}: {in_words(error)}")
     return outcome if isinstance(outcome, Done | Retry | Fail | Snooze) else Done(outcome)

@@ -1,7 +1,9 @@
 """Gathers what running handlers say of their progress, and writes it now and then."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from uuid import UUID
 
 from app.core.errors import DatabaseUnavailableError
@@ -12,6 +14,7 @@ from app.queue.progress import write_progress
 from app.utils.strict_json import strict_json
 
 _EVERY_SECONDS = 0.25
+_LONGEST_MESSAGE = 2_000
 
 
 class ProgressWriter:
@@ -20,7 +23,9 @@ class ProgressWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._latest: dict[UUID, tuple[Claim, str]] = {}  # by claim id
+        self._in_flight: Collection[UUID] = ()
         self._writing: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()  # one statement at a time: an older word must not come after a newer one
 
     def note(self, claim: Claim, progress: Progress) -> None:
         """Take the latest word of this run. Raises ValueError, as as_json."""
@@ -28,13 +33,16 @@ class ProgressWriter:
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
 
-    def forget(self, claim: Claim) -> None:
-        """What was said is out of date."""
+    async def forget(self, claim: Claim) -> None:
+        """What was said is out of date, and nothing of it is written after this."""
         self._latest.pop(claim.claim_id, None)
+        if claim.claim_id in self._in_flight:
+            async with self._lock:
+                pass
 
     def is_unwritten(self, claim: Claim) -> bool:
         """Whether this run said something that is not written yet."""
-        return claim.claim_id in self._latest
+        return claim.claim_id in self._latest or claim.claim_id in self._in_flight
 
     async def flush(self) -> None:
         """Write at once: before an outcome is recorded, so that what its run said last is not lost."""
@@ -49,13 +57,22 @@ class ProgressWriter:
             self._writing = None
 
     async def _write(self) -> None:
-        latest, self._latest = list(self._latest.values()), {}
-        if not latest:
-            return
-        with suppress(DatabaseUnavailableError):  # the recorder says so; the next word of progress is as good
-            await write_progress(self._database, [claim for claim, _ in latest], [text for _, text in latest])
+        async with self._lock:
+            latest, self._latest = self._latest, {}
+            if not latest:
+                return
+            self._in_flight = latest.keys()
+            claims, texts = [claim for claim, _ in latest.values()], [text for _, text in latest.values()]
+            try:
+                with suppress(DatabaseUnavailableError):  # the recorder says so; the next word of progress is as good
+                    await write_progress(self._database, claims, texts)
+            finally:
+                self._in_flight = ()
 
 
 def as_json(progress: Progress) -> str:
     """As clients see it. Raises ValueError where it is not made of numbers and text."""
+    message = progress.message
+    if isinstance(message, str):  # JSONB, in which groups are summed up, takes no NUL
+        progress = replace(progress, message=message[:_LONGEST_MESSAGE].replace("\0", "\ufffd"))
     return strict_json(progress)

@@ -70,6 +70,13 @@ class Toolbox:
         )
 
 
+def _readable(cursor: Any) -> str:
+    """Its JSON text. Raises ValueError where the next run could not read it: it may be nested too deeply for that."""
+    text = strict_json(cursor)
+    from_json(text)
+    return text
+
+
 class _TaskLog(logging.LoggerAdapter[logging.Logger]):
     """Adds the task's id to what the handler says."""
 
@@ -106,10 +113,11 @@ class _RunTools:
     async def _checkpoint(
         self, progress: Progress | None, cursor: Any
     ) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        marks = None if progress is None else as_json(progress), None if cursor is None else strict_json(cursor)
+        marks = None if progress is None else as_json(progress), None if cursor is None else _readable(cursor)
         async with checkpoint(self.box.work, self.claim, *marks) as connection:
             yield connection
-            self.box.progress.forget(self.claim)  # it would put the clock back
+            if progress is not None:
+                await self.box.progress.forget(self.claim)  # it would put the clock back
 
     async def spawn(self, key: str, children: Sequence[Child]) -> list[UUID]:
         tasks = await new_tasks(self.claim, key, children, self.box.check)

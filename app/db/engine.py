@@ -26,9 +26,14 @@ SESSION = {
     "lock_timeout": "0",
     "client_connection_check_interval": "2s",  # a backend that waits for a lock for nobody goes away
     "jit": "off",
-    "idle_in_transaction_session_timeout": "60000",
 }
-_QUEUE_SESSION = SESSION | {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+_QUEUE_SESSION = SESSION | {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    # A process that is frozen between two statements holds up others' for no longer.
+    "idle_in_transaction_session_timeout": "10000",
+}
 
 # The server answered, but only to say that it can't work now: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SERVER_TROUBLE = (

@@ -15,7 +15,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -70,7 +70,12 @@ tasks = Table(
         *("concurrency_key", "priority", "run_at"),
         postgresql_where=text("status = 'pending' AND is_blocked"),
     ),
-    Index("tasks_blocked_due", "run_at", postgresql_where=text("status = 'pending' AND is_blocked")),
+    # lost_count, which is never less, so that only the look for those that are due can be planned on it.
+    Index(
+        "tasks_blocked_due",
+        "run_at",
+        postgresql_where=text("status = 'pending' AND is_blocked AND lost_count >= 0"),
+    ),
     Index(
         "tasks_admitted",
         "concurrency_key",
@@ -79,7 +84,7 @@ tasks = Table(
     # Each member is in one of the two. With the id, the youngest live member is found at once: queue/settle.py.
     Index(
         "tasks_group_live",
-        *("group_id", "id"),
+        *("group_id", text("id DESC")),
         postgresql_where=text("group_id IS NOT NULL AND status IN ('pending', 'processing')"),
     ),
     Index(
@@ -97,6 +102,7 @@ consumers = Table(
     Column("id", Uuid, primary_key=True),  # fresh at each process start
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
+    Column("kinds", ARRAY(Text), nullable=False, server_default="{}"),  # of the tasks that it claims
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     Column("beat_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     postgresql_with={"fillfactor": 50},  # a few rows, rewritten every beat: keep that on their own pages

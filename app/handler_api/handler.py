@@ -10,6 +10,8 @@ from app.handler_api.payload import Payload
 PayloadT = TypeVar("PayloadT", bound=Payload)
 OptionsT = TypeVar("OptionsT", bound=Options)
 
+LONGEST_SECONDS = 315_360_000  # ten years
+
 _NO_OPTIONS = cast("Any", Options)  # typed by what `run` asks for
 
 
@@ -37,6 +39,19 @@ class Handler(Generic[PayloadT, OptionsT]):
     retry_cap_seconds: float = 600
     queue: str = "default"
     isolation: Literal["loop", "process"] = "loop"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for numbers that make no sense: when the module is loaded, and not when a task runs."""
+        if self.max_attempts < 1:
+            raise ValueError(f"{self.kind}: max_attempts must be at least 1")
+        for name in ("timeout_seconds", "retry_base_seconds", "retry_cap_seconds"):
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 <= seconds <= LONGEST_SECONDS:
+                raise ValueError(f"{self.kind}: {name} must be from 0 to {LONGEST_SECONDS}")
+        if self.isolation not in {"loop", "process"}:
+            raise ValueError(f"{self.kind}: isolation must be 'loop' or 'process'")
+        if not self.queue.strip() or "," in self.queue or self.queue == "*":
+            raise ValueError(f"{self.kind}: a queue is a name without commas")
 
     @property
     def kind(self) -> str:

@@ -22,30 +22,51 @@ FROM (SELECT DISTINCT hashtext(key) AS hash FROM unnest($2::text[]) AS key ORDER
 """
 
 # Indexes tasks_admitted (places taken) and tasks_blocked (who is next; one look for each priority, so that what is due
-# later is never read). The limit is that of the task whose turn it is.
-_NEXT = """
+# later is never read). Each task has a limit of its own, and the lowest of those that are through counts: they are let
+# through in their order, up to the first for which there is no place. One whose kind no consumer serves just now would
+# hold its place for ever: it stays blocked, and those behind it pass.
+_SERVED = "(SELECT array_agg(kind) FROM consumers CROSS JOIN LATERAL unnest(kinds) AS kind)::text[]"
+_NEXT = f"""
 SELECT ready.* FROM unnest(ARRAY[0, 1, 2]::smallint[]) AS level (priority) CROSS JOIN LATERAL (
-    SELECT {columns} FROM tasks
+    SELECT {{columns}} FROM tasks
     WHERE status = 'pending' AND is_blocked AND concurrency_key = keys.key AND priority = level.priority
-        AND run_at <= now()
-    ORDER BY run_at LIMIT {limit} {lock}
-) AS ready LIMIT {limit}
+        AND run_at <= now() AND kind = ANY({_SERVED})
+    ORDER BY run_at LIMIT {{limit}} {{lock}}
+) AS ready LIMIT {{limit}}
 """
+_LOCKED = "id, priority, run_at, concurrency_limit"
 _ADMIT = f"""
 WITH next AS MATERIALIZED (
-    SELECT ready.id FROM (SELECT DISTINCT key FROM unnest($1::text[]) AS key) AS keys
+    SELECT keys.key, places.taken, places.tightest, ready.*
+    FROM (SELECT DISTINCT key FROM unnest($1::text[]) AS key) AS keys
     CROSS JOIN LATERAL ({_NEXT.format(columns="concurrency_limit", limit="1", lock="")}) AS first
     CROSS JOIN LATERAL (
-        SELECT greatest(0, first.concurrency_limit - count(*)) AS free FROM tasks
+        SELECT count(*) AS taken, min(concurrency_limit) AS tightest,
+            greatest(0, first.concurrency_limit - count(*)) AS free
+        FROM tasks
         WHERE concurrency_key IS NOT NULL AND status IN ('pending', 'processing') AND NOT is_blocked
             AND concurrency_key = keys.key
     ) AS places
-    CROSS JOIN LATERAL ({_NEXT.format(columns="id", limit="places.free", lock="FOR UPDATE SKIP LOCKED")}) AS ready
+    CROSS JOIN LATERAL ({_NEXT.format(columns=_LOCKED, limit="places.free", lock="FOR UPDATE SKIP LOCKED")}) AS ready
+), placed AS (
+    SELECT id, taken + row_number() OVER in_order <= least(tightest, min(concurrency_limit) OVER in_order) AS fits
+    FROM next WINDOW in_order AS (PARTITION BY key ORDER BY priority, run_at, id)
 )
-UPDATE tasks SET is_blocked = false FROM next WHERE tasks.id = next.id
+UPDATE tasks SET is_blocked = false FROM placed WHERE tasks.id = placed.id AND fits
 RETURNING tasks.id, tasks.kind, tasks.priority
 """
 
+# Index tasks_admitted. The consumers that served it are gone since it was admitted.
+_TAKE_BACK = f"""
+UPDATE tasks SET is_blocked = true FROM (
+    SELECT id FROM tasks
+    WHERE concurrency_key IS NOT NULL AND status IN ('pending', 'processing') AND NOT is_blocked
+        AND concurrency_key = ANY($1::text[]) AND (status = 'pending') IS TRUE AND kind <> ALL({_SERVED})
+    FOR UPDATE SKIP LOCKED
+) AS stranded WHERE tasks.id = stranded.id
+"""
+
+_TRY_LOCK = "SELECT key FROM unnest($2::text[]) AS key WHERE pg_try_advisory_xact_lock($1, hashtext(key))"
 _SWEEP_ALONE = "SELECT pg_try_advisory_xact_lock($1)"
 
 # Index tasks_blocked, stepping from one key to the next.
@@ -75,13 +96,20 @@ async def admit(database: Database, keys: Sequence[str]) -> list[Hint]:
 
 
 async def admit_all(database: Database) -> list[Hint]:
-    """The same for every key that has somebody waiting. One sweep at a time; the others return at once."""
+    """The same for every key that has somebody waiting. One sweep at a time; the others return at once.
+
+    A key that is being admitted right now, or whose lock is held by a process that is frozen, is passed over.
+    """
     admitted: list[Hint] = []
-    async with database.connection() as connection, connection.transaction():
-        if not await connection.fetchval(_SWEEP_ALONE, _SWEEP_LOCK):
-            return []
-        last = ""
-        while keys := [row[0] for row in await connection.fetch(_WAITING_KEYS, last, _MOST_KEYS)]:
-            admitted += await admit(database, keys)
+    last = ""
+    while True:
+        async with database.connection() as connection, connection.transaction():
+            if not await connection.fetchval(_SWEEP_ALONE, _SWEEP_LOCK):
+                return admitted
+            keys = [row[0] for row in await connection.fetch(_WAITING_KEYS, last, _MOST_KEYS)]
+            if not keys:
+                return admitted
+            free = [row[0] for row in await connection.fetch(_TRY_LOCK, _LOCK_CLASS, keys)]
+            await connection.execute(_TAKE_BACK, free)
+            admitted += [Hint(*row) for row in await connection.fetch(_ADMIT, free)]
             last = keys[-1]
-    return admitted

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from app.core.errors import LostClaimError
+from app.core.errors import DatabaseUnavailableError, LostClaimError
 from app.core.task import Claim
 from app.db.engine import Database
 
@@ -52,9 +52,23 @@ async def checkpoint(
     Raises LostClaimError where the claim is lost, before or after the body; DatabaseUnavailableError where PostgreSQL
     is away: if that was at the COMMIT, whether it took effect is unknown, and the next claim's cursor tells.
     """
-    async with database.connection() as connection, connection.transaction():
-        if not await connection.fetch(_IS_HELD, claim.id, claim.claim_id):
-            raise LostClaimError
-        yield connection
-        if not await connection.fetch(_CHECKPOINT, claim.id, claim.claim_id, progress, cursor):
-            raise LostClaimError
+    raised: Exception | None = None
+    async with database.connection() as connection:
+        try:
+            async with connection.transaction():
+                if not await connection.fetch(_IS_HELD, claim.id, claim.claim_id):
+                    raise LostClaimError  # noqa: TRY301 - the transaction is rolled back by it
+                try:
+                    yield connection
+                except Exception as error:
+                    raised = error
+                    raise
+                if not await connection.fetch(_CHECKPOINT, claim.id, claim.claim_id, progress, cursor):
+                    raise LostClaimError  # noqa: TRY301 - the same
+        except Exception as error:
+            if connection.is_closed():
+                raise DatabaseUnavailableError(str(error)) from error
+            if error is not raised:
+                raise
+    if raised is not None:  # the handler's own, whatever it is, and not what it would mean of our connection
+        raise raised

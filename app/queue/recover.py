@@ -14,7 +14,7 @@ _RECOVER_SECONDS = 60.0  # one statement, however many tasks the dead held
 _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
 
 _REGISTER = """
-INSERT INTO consumers (id, host, pid, beat_at) VALUES ($1, $2, $3, clock_timestamp())
+INSERT INTO consumers (id, host, pid, kinds, beat_at) VALUES ($1, $2, $3, $4, clock_timestamp())
 ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp()
 """
 _UNREGISTER = "DELETE FROM consumers WHERE id = $1"
@@ -36,9 +36,10 @@ WITH RECURSIVE holder AS (
 SELECT EXISTS (SELECT FROM consumers WHERE beat_at < clock_timestamp() - $1::interval)
        OR EXISTS (SELECT FROM holder WHERE consumer_id IS NOT NULL
                   AND NOT EXISTS (SELECT FROM consumers WHERE consumers.id = holder.consumer_id)) AS has_dead,
-       EXISTS (SELECT FROM tasks WHERE status = 'pending' AND NOT is_blocked AND run_at <= now()
+       EXISTS (SELECT FROM tasks WHERE status = 'pending' AND (NOT is_blocked) IS TRUE AND run_at <= now()
                AND lost_count >= {SUSPECT_AT} AND kind = ANY($2::text[])) AS has_suspects,
-       EXISTS (SELECT FROM tasks WHERE status = 'pending' AND is_blocked AND run_at <= now()) AS has_blocked,
+       EXISTS (SELECT FROM tasks WHERE status = 'pending' AND is_blocked AND lost_count >= 0
+               AND run_at <= now()) AS has_blocked,
        EXISTS (SELECT FROM schedules WHERE enabled AND next_run_at <= now()) AS has_ticks,
        EXISTS (SELECT FROM groups WHERE ended_at IS NULL) AS has_open_groups
 """
@@ -99,9 +100,12 @@ class Recovered:
     failed: Sequence[Left]
 
 
-async def register(database: Database, consumer_id: UUID, host: str, pid: int) -> None:
-    """Begin a lease. Must be committed before the first claim; may be repeated."""
-    await database.fetch(_REGISTER, consumer_id, host, pid)
+async def register(database: Database, consumer_id: UUID, host: str, pid: int, kinds: Sequence[str]) -> None:
+    """Begin a lease, of a consumer that claims tasks of these kinds.
+
+    Must be committed before the first claim; may be repeated.
+    """
+    await database.fetch(_REGISTER, consumer_id, host, pid, kinds)
 
 
 async def unregister(database: Database, consumer_id: UUID) -> None:

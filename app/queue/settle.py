@@ -17,13 +17,14 @@ _SWEEP_LOCK = 0x7A5F
 _PAGE = 1_000  # open groups that one sweep looks at; the next goes on behind them
 _MOST_STOPPING = 100
 
-# Whether a group has a live member: index tasks_group_live, from its youngest member down. Members start in the order
+# Whether a group has a live member: index tasks_group_live, which begins with a group's youngest member. Without ORDER
+# BY, for which statistics might prefer the primary key, backwards. Members start in the order
 # of their ids, mostly, so the youngest is live until the end comes near; from the other side the search would pass over
 # all that have ended, which stay in the index until nobody's snapshot needs them.
 _LIVE = """
 CROSS JOIN LATERAL (
     SELECT count(*) AS count FROM (
-        SELECT FROM tasks WHERE group_id = groups.id AND status IN ('pending', 'processing') ORDER BY id DESC LIMIT 1
+        SELECT FROM tasks WHERE group_id = groups.id AND status IN ('pending', 'processing') LIMIT 1
     ) AS youngest
 ) AS live
 """

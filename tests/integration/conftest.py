@@ -83,7 +83,7 @@ def canceler(database: Database, wakeup: Wakeup, follow_up: FollowUp, events: Ev
 async def consumer_id(database: Database) -> UUID:
     """The id of a consumer with a lease."""
     consumer_id = uuid4()
-    await register(database, consumer_id, "test", 1)
+    await register(database, consumer_id, "test", 1, ["simulate"])
     return consumer_id
 
 

@@ -9,16 +9,23 @@ from uuid_utils.compat import uuid7
 
 from app.core.task import Claim, ErrorCode, NewTask, Priority, Task
 from app.db.engine import Database
+from app.queue import admit as admission
 from app.queue.admit import admit, admit_all
 from app.queue.cancel import Canceler
 from app.queue.claim import claim_due, claim_ids
 from app.queue.finish import Failure, complete, fail, release, retry_at
 from app.queue.follow_up import FollowUp
-from app.queue.recover import look, recover
+from app.queue.recover import look, recover, register
 from app.queue.wakeup import Wakeup
 from tests.integration.conftest import WANTED, claimant, creator
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
+
+
+@pytest.fixture(autouse=True)
+async def consumer(consumer_id: UUID) -> UUID:
+    """Some consumer serves the kind."""
+    return consumer_id
 
 
 def keyed(key: str = "k", limit: int = 1, **options: object) -> NewTask:
@@ -101,6 +108,7 @@ async def test_every_way_out_gives_the_place_back(
         case _:
             await sql.execute("UPDATE tasks SET run_at = now() + interval '1 hour' WHERE id = $1", first)
             await sql.execute("UPDATE consumers SET beat_at = now() - interval '1 hour'")
+            await register(database, uuid4(), "another", 1, ["simulate"])
             follow_up.left((await recover(database, 10, 3)).pending)
     await until(lambda: sql.fetchval("SELECT NOT is_blocked FROM tasks WHERE id = $1", second))
     status, is_blocked = (await sql.fetch("SELECT status, is_blocked FROM tasks WHERE id = $1", first))[0]
@@ -143,6 +151,35 @@ async def test_a_created_task_is_announced_when_it_is_let_through(
     assert all(isinstance(task, Task) for task in tasks)
     assert len(popped) == 1
     assert await wakeup.pop(WANTED, 10, 0.05) == []
+
+
+async def test_each_task_has_its_own_limit(database: Database) -> None:
+    """The first may have four beside it; the second wants to be alone, and those behind it wait their turn."""
+    ids = await _insert(database, keyed(limit=5), keyed(limit=1), keyed(limit=5))
+    assert [hint.id for hint in await admit(database, ["k"])] == [ids[0]]
+    await database.fetch("UPDATE tasks SET status = 'canceled' WHERE NOT is_blocked")
+    assert [hint.id for hint in await admit(database, ["k"])] == [ids[1]]
+    assert await admit(database, ["k"]) == []
+
+
+async def test_a_task_that_nobody_serves_keeps_nobody_waiting(database: Database, sql: Connection) -> None:
+    """Neither before it is admitted, nor when its consumers go away afterwards."""
+    first, second = await _insert(database, keyed(), keyed())
+    await sql.execute("UPDATE tasks SET kind = 'other' WHERE id = $1", first)
+    assert [hint.id for hint in await admit(database, ["k"])] == [second]
+    await sql.execute("UPDATE tasks SET is_blocked = (id <> $1)", first)  # as if a consumer had served it until now
+    assert await admit(database, ["k"]) == []
+    assert [hint.id for hint in await admit_all(database)] == [second]
+    assert await sql.fetchval("SELECT is_blocked FROM tasks WHERE id = $1", first)
+
+
+async def test_a_key_that_is_held_by_a_frozen_process_holds_up_no_other(database: Database, sql: Connection) -> None:
+    """The sweep passes it over."""
+    held, other = await _insert(database, keyed("a"), keyed("b"))
+    async with sql.transaction():
+        await sql.execute("SELECT pg_advisory_xact_lock($1, hashtext('a'))", admission._LOCK_CLASS)
+        assert [hint.id for hint in await admit_all(database)] == [other]
+    assert [hint.id for hint in await admit_all(database)] == [held]
 
 
 async def test_a_dead_consumers_place_is_free(database: Database, sql: Connection) -> None:

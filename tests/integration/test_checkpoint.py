@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from app.core.config import Settings
@@ -66,6 +67,19 @@ async def test_an_error_leaves_nothing(work: Database, claim: Claim, sql: Connec
     async with checkpoint(work, claim, None, "1"):
         pass
     assert await _marks(sql) == (None, 1)
+
+
+async def test_an_error_of_the_handlers_is_its_own(work: Database, claim: Claim) -> None:
+    """Not what it would mean if it came from the connection, which is as good as before."""
+    async with work.connection() as connection:
+        before = connection.get_server_pid()
+    for error in (FileNotFoundError("no such file"), TimeoutError(), asyncpg.UndefinedTableError("no such table")):
+        with pytest.raises(type(error)) as caught:
+            async with checkpoint(work, claim, None, "1"):
+                raise error
+        assert caught.value is error
+    async with work.connection() as connection:
+        assert connection.get_server_pid() == before
 
 
 async def test_what_is_not_given_stays(work: Database, claim: Claim, sql: Connection) -> None:

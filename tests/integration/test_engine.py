@@ -62,5 +62,5 @@ async def test_registering_may_be_repeated(database: Database) -> None:
     """Its first answer may have been lost."""
     consumer_id = (await database.fetch("SELECT gen_random_uuid()"))[0][0]
     for _ in range(2):
-        await register(database, consumer_id, "test", 1)
+        await register(database, consumer_id, "test", 1, ["simulate"])
     assert await held_rows(database, consumer_id) == {}

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import field_validator
 
 from app.consumer.children import ChildPool
 from app.consumer.executor import Executor, StopReason
@@ -33,7 +34,7 @@ from app.core.events import (
     TasksSnoozed,
 )
 from app.db.engine import Database
-from app.handler_api.context import Options, TaskContext
+from app.handler_api.context import LostClaim, Options, TaskContext
 from app.handler_api.handler import Handler
 from app.handler_api.outcome import Done, ErrorCode, Fail, Retry, Snooze
 from app.handler_api.payload import Payload
@@ -71,12 +72,17 @@ async def execute(
 
     @asynccontextmanager
     async def running(
-        handler: Run, content: str = '{"count": 1}', *, attempt: int = 5, **handler_options: Any
+        handler: Run,
+        content: str = '{"count": 1}',
+        *,
+        attempt: int = 5,
+        payload: type[Count] = Count,
+        **handler_options: Any,
     ) -> AsyncIterator[Executor]:
         def crash(error: BaseException) -> None:
             raise AssertionError(error)
 
-        catalog = Catalog({"simulate": Handler(Count, handler, **handler_options)}, {"simulate": Options()})
+        catalog = Catalog({"simulate": Handler(payload, handler, **handler_options)}, {"simulate": Options()})
         lane = Lane(["simulate"], 5)
         toolbox = Toolbox(settings, catalog, database, wakeup, events)
         recorder = Recorder(database, FollowUp(database, wakeup, events), events)
@@ -502,3 +508,86 @@ async def test_what_postgresql_refuses_fails_its_own_task(
     rows = {row["id"]: row["status"] for row in await sql.fetch("SELECT id, status FROM tasks")}
     assert [rows[claim.id] for claim in claims] == ["completed"] * 5 + ["failed"] + ["completed"] * 5
     assert "PostgreSQL refuses" in events.of(TaskFailed)[0].message
+
+
+class StrangeError(BaseException):
+    """No Exception."""
+
+
+class Picky(Count, kind="simulate"):
+    """Its validator has a mistake."""
+
+    @field_validator("count")
+    @classmethod
+    def _look_up(cls, count: int) -> int:
+        return {7: 1}[count]
+
+
+async def _raises_strangely(_: Count, __: object) -> None:
+    raise StrangeError
+
+
+async def _raises_a_group(_: Count, __: object) -> None:
+    raise BaseExceptionGroup("several", [KeyboardInterrupt()])
+
+
+async def _raises_lost_claim(_: Count, __: object) -> None:
+    raise LostClaim
+
+
+async def _leaves_an_unreadable_cursor(_: Count, task: TaskContext[Options]) -> None:
+    cursor: Any = 1
+    for _ in range(210):  # type: ignore[assignment]
+        cursor = [cursor]
+    async with task.checkpoint(cursor=cursor):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("handler", "payload", "words"),
+    [
+        (_ends, Picky, "KeyError"),
+        (_raises_strangely, Count, "StrangeError"),
+        (_raises_a_group, Count, "BaseExceptionGroup"),
+        (_raises_lost_claim, Count, "no longer holds its task"),
+        (_leaves_an_unreadable_cursor, Count, "recursion limit"),
+    ],
+)
+async def test_no_handler_ends_its_consumer(
+    execute: Execute, sql: Connection, handler: Run, payload: type[Count], words: str
+) -> None:
+    """Whatever it raises is a failed attempt of its own task, and counts."""
+    async with execute(handler, payload=payload):
+        pass
+    row = await _row(sql)
+    assert (row["status"], row["error"]["code"]) == ("failed", "handler_error")
+    assert words in row["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_attempts": 0},
+        {"timeout_seconds": float("inf")},
+        {"timeout_seconds": -1},
+        {"retry_base_seconds": float("nan")},
+        {"isolation": "thread"},
+        {"queue": "a,b"},
+    ],
+)
+def test_a_handler_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    """When its module is loaded, and not when a task runs."""
+    with pytest.raises(ValueError, match=f"simulate: .*{next(iter(wrong))}"):
+        Handler(Count, _ends, **wrong)
+
+
+async def test_a_stopped_run_leaves_no_timer(execute: Execute) -> None:
+    """A day's timeout would keep it, and its content, for a day."""
+    async with execute(_hangs, timeout_seconds=86_400) as executor:
+        (run,) = executor.runs.values()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        timeout = run.timer
+        assert timeout is not None
+        executor.stop_all(StopReason.RELEASED)
+        assert timeout.cancelled()

@@ -8,14 +8,17 @@ import pytest
 
 from app.db.engine import Database
 from app.queue import (
+    admit,
     cancel,
     cancel_group,
     claim,
     create_group,
     finish,
+    progress,
     read,
     read_group,
     recover,
+    retry,
     schedule,
     settle,
     spawn,
@@ -31,6 +34,14 @@ PLANS = {
     "fail": (finish._FAIL, 3, {"tasks_pkey", "groups_pkey"}),
     "release": (finish._RELEASE, 2, {"tasks_pkey"}),
     "written by us": (finish._WRITTEN_BY_US, 3, {"tasks_pkey"}),
+    "retry": (finish._RETRY, 4, {"tasks_pkey"}),
+    "snooze": (finish._SNOOZE, 3, {"tasks_pkey"}),
+    "reopen": (retry._REOPEN, 1, {"tasks_pkey"}),
+    "progress": (progress._PROGRESS, 3, {"tasks_pkey"}),
+    "checkpoint": (progress._CHECKPOINT, 4, {"tasks_pkey"}),
+    "admit": (admit._ADMIT, 1, {"tasks_blocked", "tasks_admitted", "tasks_pkey"}),
+    "take back": (admit._TAKE_BACK, 1, {"tasks_admitted", "tasks_pkey"}),
+    "waiting keys": (admit._WAITING_KEYS, 2, {"tasks_blocked"}),
     "cancel": (cancel._CANCEL, 1, {"tasks_pkey"}),
     "held rows": (recover._HELD_ROWS, 1, {"tasks_processing"}),
     "read group": (read_group._SELECT, 1, {"groups_pkey", "tasks_group_live", "tasks_group_ended"}),
@@ -76,6 +87,14 @@ FROM size, generate_series(1, total) AS m
 """
 
 
+# One key has nearly all that wait, and most of it is not due.
+FILL_KEYED = """
+INSERT INTO tasks (id, kind, content, concurrency_key, is_blocked, run_at)
+SELECT gen_random_uuid(), 'simulate', '1', CASE WHEN n < 4900 THEN 'k' ELSE 'k' || n END, true,
+    now() + CASE WHEN n % 5 = 0 THEN interval '0' ELSE interval '1 day' END FROM generate_series(1, 5000) AS n
+"""
+
+
 @pytest.mark.parametrize("history", ["empty", "empty when analyzed, then filled", "filled, then analyzed"])
 async def test_statements_use_their_indexes(history: str, database: Database) -> None:
     """A plan that scans, or that looks into an index of live rows once for each id, stops the queue under load."""
@@ -85,6 +104,7 @@ async def test_statements_use_their_indexes(history: str, database: Database) ->
             await connection.execute("ANALYZE tasks, groups")
         if history != "empty":
             await connection.execute(FILL)
+            await connection.execute(FILL_KEYED)
             await connection.execute(FILL_GROUPS)
         if history == "filled, then analyzed":
             await connection.execute("ANALYZE tasks, groups")
@@ -95,7 +115,7 @@ async def test_statements_use_their_indexes(history: str, database: Database) ->
             await connection.execute("DEALLOCATE checked")
             used = set(re.findall(r"Index(?: Only)? Scan(?: Backward)? (?:using|on) (\w+)", plan))
             assert used <= allowed, f"{name}: {plan}"
-            assert "Seq Scan" not in plan, f"{name}: {plan}"
+            assert not re.search(r"Seq Scan on (?!consumers)", plan), f"{name}: {plan}"  # of those there are a few
 
 
 FAR_FUTURE = """

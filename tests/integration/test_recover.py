@@ -23,7 +23,7 @@ async def test_tasks_of_a_silent_consumer_are_pending_again(
 ) -> None:
     """Its lease is over by PostgreSQL's clock; a consumer that beats keeps its tasks."""
     living = uuid4()
-    await register(database, living, "test", 2)
+    await register(database, living, "test", 2, ["simulate"])
     lost = await insert(2)
     kept = await insert(1)
     await claim_ids(database, claimant(consumer_id), lost)

@@ -24,6 +24,7 @@ def upgrade() -> None:
     op.add_column("tasks", sa.Column("concurrency_key", sa.Text(), nullable=True))
     op.add_column("tasks", sa.Column("concurrency_limit", sa.Integer(), server_default="1", nullable=False))
     op.add_column("tasks", sa.Column("is_blocked", sa.Boolean(), server_default="false", nullable=False))
+    op.add_column("consumers", sa.Column("kinds", postgresql.ARRAY(sa.Text()), server_default="{}", nullable=False))
     op.drop_index("tasks_due", table_name="tasks")
     op.create_index(
         "tasks_due",
@@ -38,7 +39,10 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'pending' AND is_blocked"),
     )
     op.create_index(
-        "tasks_blocked_due", "tasks", ["run_at"], postgresql_where=sa.text("status = 'pending' AND is_blocked")
+        "tasks_blocked_due",
+        "tasks",
+        ["run_at"],
+        postgresql_where=sa.text("status = 'pending' AND is_blocked AND lost_count >= 0"),
     )
     op.create_index(
         "tasks_admitted",
@@ -51,7 +55,7 @@ def upgrade() -> None:
     op.create_index(
         "tasks_group_live",
         "tasks",
-        ["group_id", "id"],
+        ["group_id", sa.text("id DESC")],
         postgresql_where=sa.text("group_id IS NOT NULL AND status IN ('pending', 'processing')"),
     )
     op.create_index(
@@ -110,6 +114,7 @@ def downgrade() -> None:
     """Undo."""
     op.drop_table("schedules")
     op.drop_table("groups")
+    op.drop_column("consumers", "kinds")
     for index in ("group_ended", "group_live", "admitted", "blocked_due", "blocked", "due"):
         op.drop_index(f"tasks_{index}", table_name="tasks")
     op.create_index("tasks_due", "tasks", ["run_at"], postgresql_where=sa.text("status = 'pending'"))
