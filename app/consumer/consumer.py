@@ -128,8 +128,9 @@ class Consumer:
         self._lease.held.set()
         if any(lane.is_isolated for lane in self._executor.lanes):
             self._children.start_one()
-        concurrency = sum(lane.concurrency for lane in self._executor.lanes)
-        self._emit(ConsumerStarted(self._lease.consumer_id, concurrency))
+        is_quarantine = self._sweeper is None
+        concurrency = 1 if is_quarantine else sum(lane.concurrency for lane in self._executor.lanes)
+        self._emit(ConsumerStarted(self._lease.consumer_id, concurrency, is_quarantine))
         helpers = [
             asyncio.create_task(self._watch_crash()),
             asyncio.create_task(stay_subscribed(self._wakeup, self._emit, self._on_canceled)),

@@ -23,7 +23,7 @@ from app.handlers import Catalog
 from app.utils.await_chain import await_chain
 from app.utils.in_words import in_words
 
-_INSISTENCE = 3  # times that a handler is told to stop, a grace apart, before its slot is taken back
+_KILL_SECONDS = 1.0  # for a child process to be gone, once it is killed
 
 
 class StopReason(StrEnum):
@@ -114,7 +114,7 @@ class Executor:
         if run.stop_reason is None and not run.is_recording and not run.task.done():
             run.stop_reason = reason
             run.task.cancel()
-            self._wait_for_grace(run, _INSISTENCE)
+            self._wait_for_grace(run)
 
     def stop_all(self, reason: StopReason) -> None:
         """Stop every handler."""
@@ -137,8 +137,9 @@ class Executor:
         """The outcome to record; None where the row is no longer ours to write."""
         try:
             outcome = await self._call_handler(run)
-            # What a handler makes of being stopped is no failure of its own.
-            return _outcome_of_stop(run) if run.is_stopping() and isinstance(outcome, Retry) else outcome
+            # What a handler makes of being stopped is no failure of its own, and a limit of time is one.
+            is_void = run.stop_reason is StopReason.TIMEOUT or (run.is_stopping() and isinstance(outcome, Retry))
+            return _outcome_of_stop(run) if is_void else outcome
         except LostClaimError as error:
             return Retry(None, str(error))  # the fence drops it, unless a handler has made it up
         except asyncio.CancelledError:
@@ -170,25 +171,20 @@ class Executor:
             await self._toolbox.progress.flush()
         await self._recorder.submit(run.claim, _record_of(run, outcome))
 
-    def _wait_for_grace(self, run: Run, times: int) -> None:
+    def _wait_for_grace(self, run: Run) -> None:
+        """Until it is over a handler ends in order, and is not interrupted."""
         if run.timer is not None:
             run.timer.cancel()
-        run.timer = run.task.get_loop().call_later(self._grace_seconds, self._insist, run, times)
-
-    def _insist(self, run: Run, times: int) -> None:
-        """Once more, then give it up. Until the grace is over a handler ends in order, and is not interrupted."""
-        if run.is_recording or run.task.done():
-            return
-        if times > 0:
-            run.task.cancel()
-            self._wait_for_grace(run, times - 1)
-        else:
-            self._give_up(run)
+        seconds = self._grace_seconds + (_KILL_SECONDS if run.lane.is_isolated else 0)
+        run.timer = run.task.get_loop().call_later(seconds, self._give_up, run)
 
     def _give_up(self, run: Run) -> None:
         """Its claim ends here, so that nothing it writes through Taskmill counts; its slot goes to another."""
+        if run.is_recording or run.task.done():
+            return
         self._emit(HandlerStuck(run.claim.id, await_chain(run.task)))
         run.is_given_up = True
+        run.task.cancel()  # once more, for what it is worth
         self._stop_working(run)
         outcome = _outcome_of_stop(run)
         task = asyncio.create_task(self._record(run, outcome) if outcome else asyncio.sleep(0))

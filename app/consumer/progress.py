@@ -71,7 +71,10 @@ class ProgressWriter:
 
 
 def as_json(progress: Progress) -> str:
-    """As clients see it. Raises ValueError where it is not made of numbers and text."""
+    """As clients see it. Raises TypeError and ValueError where it is not made of numbers and text."""
+    for number in (progress.done, progress.total):
+        if isinstance(number, bool) or not isinstance(number, int | float | None):
+            raise TypeError(f"progress is told in numbers, not as {type(number).__name__}")
     message = progress.message
     if isinstance(message, str):  # JSONB, in which groups are summed up, takes no NUL
         progress = replace(progress, message=message[:_LONGEST_MESSAGE].replace("\0", "\ufffd"))

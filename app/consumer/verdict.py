@@ -12,6 +12,7 @@ from app.utils.backoff import full_jitter
 from app.utils.in_words import in_words
 from app.utils.strict_json import strict_json
 
+_LONGEST_REASON = 2_000
 _LARGEST_RESULT = 1_048_576  # characters of JSON
 _LONGEST_DELAY = timedelta(days=3_650)
 
@@ -142,6 +143,11 @@ def _snoozed(until: datetime) -> Snoozed | Failed:
 
 def _failure(reason: object, code: object) -> Failure:
     try:
-        return Failure(ErrorCode(code), in_words(reason))  # type: ignore[arg-type]
+        return Failure(ErrorCode(code), _words(reason))  # type: ignore[arg-type]
     except ValueError:
-        return Failure(ErrorCode.HANDLER_ERROR, f"{in_words(reason)} ({in_words(code)} is no code)")
+        return Failure(ErrorCode.HANDLER_ERROR, f"{_words(reason)} ({_words(code)} is no code)")
+
+
+def _words(value: object) -> str:
+    """Not endless, and fit for a log."""
+    return in_words(value)[:_LONGEST_REASON].replace("\0", "\ufffd")

@@ -194,6 +194,7 @@ class ConsumerStarted(Event):
 
     consumer_id: UUID
     concurrency: int
+    is_quarantine: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,8 +146,9 @@ def _lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912, PLR0915 - 
             yield "event loop blocked: this process ends", {"seconds": round(seconds, 1), "stack": stack}
         case e.ClaimLost(task_id):
             yield "outcome dropped: the task is no longer ours", {"task_id": str(task_id)}
-        case e.ConsumerStarted(consumer_id, concurrency):
-            yield "consumer started", {"consumer_id": str(consumer_id), "concurrency": concurrency}
+        case e.ConsumerStarted(consumer_id, concurrency, is_quarantine):
+            name = "quarantine consumer, for tasks that were lost twice," if is_quarantine else "consumer"
+            yield f"{name} started", {"consumer_id": str(consumer_id), "concurrency": concurrency}
         case e.ConsumerDraining(running):
             yield "consumer draining", {"running": running}
         case e.ConsumerStopped():

@@ -22,7 +22,8 @@ def environment(settings: Settings, run: Path) -> dict[str, str]:
         # A killed process must not take its last log lines with it.
         "PYTHONUNBUFFERED": "1",
         "HOST": settings.host,
-        "PORT": str(settings.port),
+        # Its socket is opened also for no process at all: then anywhere, since somebody else may have the port.
+        "PORT": str(settings.port if settings.api_processes else 0),
         "API_PROCESSES": str(settings.api_processes),
         "CONSUMER_PROCESSES": str(settings.consumer_processes),
         "STOP_WAIT_SECONDS": str(settings.stop_wait_seconds),

@@ -102,7 +102,7 @@ class TaskContext(Generic[OptionsT_co]):
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Say how far this run is. Costs next to nothing: what is said within a quarter of a second is one write.
 
-        Raises ValueError for NaN and infinities.
+        Raises TypeError for what is no number, and ValueError for NaN and infinities.
         """
         self.tools.progress(Progress(done, total, message))
 

@@ -1,5 +1,6 @@
 """A handler: the function that does the work of one kind of task."""
 
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, cast
@@ -50,6 +51,8 @@ class Handler(Generic[PayloadT, OptionsT]):
                 raise ValueError(f"{self.kind}: {name} must be from 0 to {LONGEST_SECONDS}")
         if self.isolation not in {"loop", "process"}:
             raise ValueError(f"{self.kind}: isolation must be 'loop' or 'process'")
+        if not inspect.iscoroutinefunction(self.run) and not inspect.iscoroutinefunction(type(self.run).__call__):
+            raise ValueError(f"{self.kind}: run must be an `async def`; with isolation='process' it may block")
         if not self.queue.strip() or "," in self.queue or self.queue == "*":
             raise ValueError(f"{self.kind}: a queue is a name without commas")
 

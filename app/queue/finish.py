@@ -14,6 +14,8 @@ from app.core.task import Claim, ErrorCode, TaskStatus
 from app.db.engine import Database
 
 _LONGEST_MESSAGE = 2_000
+# A time inside of JSON, as all times are told.
+AT = """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 # Of a task's earlier errors, as many as leave room for one more.
 HISTORY = "CASE WHEN jsonb_array_length(history) >= 20 THEN history - 0 ELSE coalesce(history, '[]') END"
 
@@ -64,7 +66,7 @@ marked AS (
 """
 _FAIL = f"""
 {_held(id="uuid", claim_id="uuid", error="text")}, failed AS (
-    UPDATE tasks SET status = 'failed', error = held.error::jsonb || jsonb_build_object('at', clock_timestamp()),
+    UPDATE tasks SET status = 'failed', error = held.error::jsonb || jsonb_build_object('at', {AT}),
         finished_at = clock_timestamp(), updated_at = clock_timestamp()
     FROM held WHERE tasks.id = held.id
     RETURNING {_LEFT}
@@ -77,7 +79,7 @@ _RETRY = f"""
 {_held(id="uuid", claim_id="uuid", error="text", delay="interval")}
 UPDATE tasks SET status = 'pending', consumer_id = NULL, run_at = clock_timestamp() + held.delay,
     is_blocked = concurrency_key IS NOT NULL, updated_at = clock_timestamp(),
-    history = {HISTORY} || jsonb_build_array(held.error::jsonb || jsonb_build_object('at', clock_timestamp()))
+    history = {HISTORY} || jsonb_build_array(held.error::jsonb || jsonb_build_object('at', {AT}))
 FROM held WHERE tasks.id = held.id
 RETURNING {_LEFT}
 """

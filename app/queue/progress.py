@@ -26,6 +26,11 @@ UPDATE tasks SET progress = held.progress::json, updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
 """
 
+_GONE = (
+    "The checkpoint's connection is gone: PostgreSQL went away, or ended the transaction because it stood idle for "
+    "LEASE_SECONDS"
+)
+
 _IS_HELD = "SELECT FROM tasks WHERE id = $1 AND claim_id = $2 AND (status = 'processing') IS TRUE"
 
 # The fence, as the last statement of the handler's transaction: from here to its COMMIT nobody else can change the row,
@@ -67,7 +72,7 @@ async def checkpoint(
                     raise LostClaimError  # noqa: TRY301 - the same
         except Exception as error:
             if connection.is_closed():
-                raise DatabaseUnavailableError(str(error)) from error
+                raise DatabaseUnavailableError(f"{_GONE} ({type(error).__name__}: {error})") from error
             if error is not raised:
                 raise
     if raised is not None:  # the handler's own, whatever it is, and not what it would mean of our connection

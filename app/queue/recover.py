@@ -8,7 +8,7 @@ from uuid import UUID
 from app.core.task import TaskStatus
 from app.db.engine import Database
 from app.queue.claim import SUSPECT_AT
-from app.queue.finish import HISTORY, MARK_GROUPS, Left
+from app.queue.finish import AT, HISTORY, MARK_GROUPS, Left
 
 _RECOVER_SECONDS = 60.0  # one statement, however many tasks the dead held
 _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
@@ -53,8 +53,8 @@ _ORPHANED = """
 SELECT DISTINCT consumer_id FROM tasks
 WHERE status = 'processing' AND NOT EXISTS (SELECT FROM consumers WHERE consumers.id = tasks.consumer_id)
 """
-_ERROR = """jsonb_build_object('code', 'consumer_lost', 'attempt', attempt, 'at', clock_timestamp(),
-    'message', 'The consumer that ran this task died; it was lost ' || (lost_count + 1) || ' times so far.')"""
+_ERROR = f"""jsonb_build_object('code', 'consumer_lost', 'attempt', attempt, 'at', {AT},
+    'message', 'The consumer that ran this task died (loss ' || (lost_count + 1) || ').')"""
 
 # Index tasks_processing. A consumer id is registered before it claims and never used again, so one without a row stays
 # dead, and an explicit list of them can't go stale.

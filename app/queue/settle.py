@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.db.engine import Database
+from app.queue.finish import AT
 from app.queue.then import START
 
 _SWEEP_LOCK = 0x7A5F
@@ -49,7 +50,7 @@ WITH live AS MATERIALIZED (
 )
 UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), updated_at = clock_timestamp(),
     error = CASE WHEN has_failed THEN jsonb_build_object('code', 'canceled_group', 'attempt', attempt,
-        'at', clock_timestamp(), 'message', 'Another task of its group has failed.') END
+        'at', {AT}, 'message', 'Another task of its group has failed.') END
 FROM live WHERE tasks.id = live.id
 RETURNING tasks.id, live.status = 'processing' AS was_running, tasks.concurrency_key
 """

@@ -179,9 +179,14 @@ async def test_what_a_handler_has_started_ends_with_it(pool: ChildPool, tmp_path
     await are_gone(pid)
 
 
+async def test_what_is_no_exception_is_a_failed_attempt(pool: ChildPool) -> None:
+    """And costs no child."""
+    assert await pool.run(job("raise_strange"), unlimited) == Retry(None, "_Strange: ")
+
+
 @pytest.mark.parametrize(
     ("do", "how"),
-    [("segfault", "SIGSEGV"), ("exit", "exit code 3"), ("kill", "SIGKILL"), ("raise_strange", "exit code 1")],
+    [("segfault", "SIGSEGV"), ("exit", "exit code 3"), ("kill", "SIGKILL")],
 )
 async def test_a_child_that_dies_is_a_failed_attempt(pool: ChildPool, do: str, how: str) -> None:
     """Of its own task; one that runs beside it in another child, and those that follow, do not notice."""

@@ -482,7 +482,7 @@ async def test_cancel_rest_stops_running_members_within_a_second(
         async def are_gone() -> bool:
             return sum(len(log.of(HandlerStopped)) for log in logs) == 29
 
-        await until(are_gone, 1)
+        await until(are_gone)
         assert group.then is not None
         then_id = group.then.id
 

@@ -155,6 +155,7 @@ def _make(kind: type[e.Event]) -> e.Event:
         str: "words",
         int: 7,
         float: 1.5,
+        bool: True,
         BaseException: ValueError("boom"),
     }
     return kind(**{name: values[hint] for name, hint in get_type_hints(kind).items()})
