@@ -67,7 +67,6 @@ async def _rate(sql: "asyncpg.Connection[asyncpg.Record]", kind: str, count: int
     await sql.execute(RESET)
     await sql.execute(FILL, kind, count)
     await sql.execute("VACUUM ANALYZE tasks")
-    await sql.execute("CHECKPOINT")
     settings = {"HANDLER_MODULES": "bench.kinds", "LOG_LEVEL": "warning"}
     consumer = subprocess.Popen(  # noqa: ASYNC220 - nothing else goes on here
         [sys.executable, "-m", "app.consumer"], cwd=ROOT, env=os.environ | settings
