@@ -11,11 +11,14 @@ from fastapi import FastAPI
 from app import __version__
 from app.api.errors import add_error_handlers
 from app.api.group_api import GroupApi
+from app.api.group_routes import group_routes
 from app.api.head import HeadAsGet
 from app.api.health_api import health_router
 from app.api.openapi import add_documentation
 from app.api.schedule_api import ScheduleApi
+from app.api.schedule_routes import schedule_routes
 from app.api.task_api import TaskApi
+from app.api.task_routes import task_routes
 from app.core.config import Settings, load
 from app.core.declared import load_declared
 from app.core.errors import SettingsError
@@ -61,7 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        routes=[*tasks.routes(), *groups.routes(), *schedules.routes()],
+        routes=[*task_routes(tasks), *group_routes(groups), *schedule_routes(schedules)],
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))

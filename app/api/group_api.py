@@ -12,18 +12,12 @@ from uuid_utils.compat import uuid7
 from app.api.body import parse, read_body
 from app.api.errors import MOST_ERRORS, Errors, ProblemError
 from app.api.group_schemas import (
-    CANCELED_GROUP_EXAMPLE,
-    GROUP_EXAMPLE,
-    NEW_GROUP_EXAMPLE,
-    NEW_GROUP_EXAMPLES,
-    GroupView,
     NewGroupBody,
-    NewGroupView,
     ThenBody,
     render_group,
 )
 from app.api.new_task_schemas import NewTaskBody
-from app.api.route import BytesRoute, accepts, example, id_in_path, id_parameter, problems
+from app.api.route import id_in_path
 from app.api.schemas import to_json
 from app.api.traceparent import traceparent
 from app.core.config import Settings
@@ -44,9 +38,7 @@ from app.utils.json_pointer import json_pointer
 
 _LARGEST_BATCH = 20  # groups counted in one statement
 _AT_ONCE = 500  # tasks checked before other requests get their turn
-_EXAMPLE_PATH = f"/group/{GROUP_EXAMPLE['id']}"
-_NOT_FOUND = "There is no group with this id."
-_NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
+NOT_FOUND = "There is no group with this id."
 
 
 class GroupApi:
@@ -62,72 +54,6 @@ class GroupApi:
         self._creator = GroupCreator(database, wakeup, follow_up, emit)
         self._canceler = GroupCanceler(database, follow_up, emit)
         self._reads: Batcher[UUID, Group | None] = Batcher(self._read, _LARGEST_BATCH)
-
-    def routes(self) -> list[BytesRoute]:
-        """The routes, documented."""
-        parameter = id_parameter("group_id", "The id that creating the group answered.")
-        return [
-            BytesRoute(
-                "/group",
-                self.create,
-                method="POST",
-                status_code=HTTPStatus.CREATED,
-                operation_id="createGroup",
-                summary="Create a group of tasks",
-                tags=["group"],
-                response_model=NewGroupView,
-                response_description="The group and all its tasks are kept; or, with any other answer but 500, none.",
-                openapi_extra={"requestBody": accepts(NewGroupBody, NEW_GROUP_EXAMPLES)},
-                responses={HTTPStatus.CREATED: example(NEW_GROUP_EXAMPLE)}
-                | problems(
-                    "/group",
-                    {
-                        HTTPStatus.BAD_REQUEST: "The body is not JSON.",
-                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
-                        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
-                        HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
-                        HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
-                    },
-                ),
-            ),
-            BytesRoute(
-                "/group/{group_id}",
-                self.get,
-                method="GET",
-                status_code=HTTPStatus.OK,
-                operation_id="getGroup",
-                summary="Get a group",
-                tags=["group"],
-                response_model=GroupView,
-                response_description="The group as it stands, counted in this moment.",
-                openapi_extra={"parameters": [parameter]},
-                responses={HTTPStatus.OK: example(GROUP_EXAMPLE)}
-                | problems(
-                    _EXAMPLE_PATH, {HTTPStatus.NOT_FOUND: _NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE}
-                ),
-            ),
-            BytesRoute(
-                "/group/{group_id}/cancel",
-                self.cancel,
-                method="PATCH",
-                status_code=HTTPStatus.OK,
-                operation_id="cancelGroup",
-                summary="Cancel a group",
-                tags=["group"],
-                response_model=GroupView,
-                response_description="The group is canceled, now or before: no member will be completed any more.",
-                openapi_extra={"parameters": [parameter]},
-                responses={HTTPStatus.OK: example(CANCELED_GROUP_EXAMPLE)}
-                | problems(
-                    f"{_EXAMPLE_PATH}/cancel",
-                    {
-                        HTTPStatus.BAD_REQUEST: "The group has already ended.",
-                        HTTPStatus.NOT_FOUND: _NOT_FOUND,
-                        HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
-                    },
-                ),
-            ),
-        ]
 
     async def create(self, scope: Scope, receive: Receive) -> bytes:
         """Keep a group of tasks, all or none, and put them in the queue.
@@ -157,7 +83,7 @@ class GroupApi:
         """A group by its id: how many of its tasks have which status, how far they are, and what went wrong first."""
         group = await self._reads.submit(_group_id(scope))
         if group is None:
-            raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+            raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
         return render_group(group)
 
     async def cancel(self, scope: Scope, _: Receive) -> bytes:
@@ -167,7 +93,7 @@ class GroupApi:
         """
         group = await self._canceler.cancel(_group_id(scope))
         if group is None:
-            raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+            raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
         if group.canceled_at is None:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "The group has already ended; it can't be canceled.")
         return render_group(group)
@@ -208,5 +134,5 @@ class GroupApi:
 def _group_id(scope: Scope) -> UUID:
     group_id = id_in_path(scope, "group_id")
     if group_id is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+        raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
     return group_id

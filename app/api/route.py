@@ -26,6 +26,8 @@ class Reply(NamedTuple):
     body: bytes | None
 
 
+NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
+
 Endpoint = Callable[[Scope, Receive], Awaitable[bytes | Reply]]
 
 

@@ -9,10 +9,10 @@ from uuid_utils.compat import uuid7
 
 from app.api.body import parse, read_body
 from app.api.errors import ProblemError
-from app.api.new_task_schemas import NEW_TASK_EXAMPLES, NewTaskBody
-from app.api.route import BytesRoute, accepts, example, id_in_path, problems, task_id_parameter
+from app.api.new_task_schemas import NewTaskBody
+from app.api.route import id_in_path
 from app.api.schemas import to_json
-from app.api.task_schemas import CANCELED_TASK_EXAMPLE, TASK_EXAMPLE, TaskRenderer, TaskView
+from app.api.task_schemas import TaskRenderer
 from app.api.traceparent import traceparent
 from app.core.config import Settings
 from app.core.events import Emit
@@ -30,9 +30,7 @@ from app.utils.batcher import Batcher
 _LARGEST_BATCH = 500
 _HEAVIEST_BATCH = 8 * 2**20  # characters of content in one INSERT; each row costs about _ROW of them besides
 _ROW = 256
-_EXAMPLE_PATH = f"/task/{TASK_EXAMPLE['id']}"
-_NOT_FOUND = "There is no task with this id."
-_NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
+NOT_FOUND = "There is no task with this id."
 
 
 class TaskApi:
@@ -57,92 +55,6 @@ class TaskApi:
             Canceler(database, wakeup, follow_up, emit).cancel, _LARGEST_BATCH
         )
 
-    def routes(self) -> list[BytesRoute]:
-        """The routes, documented."""
-        return [
-            BytesRoute(
-                "/task",
-                self.create,
-                method="POST",
-                status_code=HTTPStatus.CREATED,
-                operation_id="createTask",
-                summary="Create a task",
-                tags=["task"],
-                response_model=TaskView,
-                response_description="The task is kept: it will run, whatever happens to any process or to Redis.",
-                openapi_extra={"requestBody": accepts(NewTaskBody, NEW_TASK_EXAMPLES)},
-                responses={HTTPStatus.CREATED: example(TASK_EXAMPLE)}
-                | problems(
-                    "/task",
-                    {
-                        HTTPStatus.BAD_REQUEST: "The body is not JSON.",
-                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
-                        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
-                        HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
-                        HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
-                    },
-                ),
-            ),
-            BytesRoute(
-                "/task/{task_id}",
-                self.get,
-                method="GET",
-                status_code=HTTPStatus.OK,
-                operation_id="getTask",
-                summary="Get a task",
-                tags=["task"],
-                response_model=TaskView,
-                response_description="The task as it stands.",
-                openapi_extra={"parameters": [task_id_parameter()]},
-                responses={HTTPStatus.OK: example(TASK_EXAMPLE)}
-                | problems(
-                    _EXAMPLE_PATH, {HTTPStatus.NOT_FOUND: _NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE}
-                ),
-            ),
-            BytesRoute(
-                "/task/{task_id}/cancel",
-                self.cancel,
-                method="PATCH",
-                status_code=HTTPStatus.OK,
-                operation_id="cancelTask",
-                summary="Cancel a task",
-                tags=["task"],
-                response_model=TaskView,
-                response_description="The task is canceled, now or before, and will never be completed.",
-                openapi_extra={"parameters": [task_id_parameter()]},
-                responses={HTTPStatus.OK: example(CANCELED_TASK_EXAMPLE)}
-                | problems(
-                    f"{_EXAMPLE_PATH}/cancel",
-                    {
-                        HTTPStatus.BAD_REQUEST: "The task is already completed or failed.",
-                        HTTPStatus.NOT_FOUND: _NOT_FOUND,
-                        HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
-                    },
-                ),
-            ),
-            BytesRoute(
-                "/task/{task_id}/retry",
-                self.retry,
-                method="PATCH",
-                status_code=HTTPStatus.OK,
-                operation_id="retryTask",
-                summary="Retry a failed task",
-                tags=["task"],
-                response_model=TaskView,
-                response_description="The task is pending again, with all its attempts.",
-                openapi_extra={"parameters": [task_id_parameter()]},
-                responses={HTTPStatus.OK: example(TASK_EXAMPLE)}
-                | problems(
-                    f"{_EXAMPLE_PATH}/retry",
-                    {
-                        HTTPStatus.NOT_FOUND: _NOT_FOUND,
-                        HTTPStatus.CONFLICT: "The task is not failed.",
-                        HTTPStatus.INTERNAL_SERVER_ERROR: _NO_DATABASE,
-                    },
-                ),
-            ),
-        ]
-
     async def create(self, scope: Scope, receive: Receive) -> bytes:
         """Keep a task and put it in the queue. It starts as soon as a consumer is free."""
         body = parse(NewTaskBody, await read_body(scope, receive, self._body_limit))
@@ -156,14 +68,14 @@ class TaskApi:
         """A task by its id."""
         task = await self._reads.submit(_task_id(scope))
         if task is None:
-            raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+            raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
         return self._render(task)
 
     async def cancel(self, scope: Scope, _: Receive) -> bytes:
         """Cancel a task that is pending or processing. Its handler is stopped; canceling again changes nothing."""
         task = await self._cancels.submit(_task_id(scope))
         if task is None:
-            raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+            raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
         if task.status != TaskStatus.CANCELED:
             raise ProblemError(HTTPStatus.BAD_REQUEST, f"The task is already {task.status}; it can't be canceled.")
         return self._render(task)
@@ -172,7 +84,7 @@ class TaskApi:
         """Have a failed task run again. All its attempts are there again, and work behind checkpoints goes on."""
         task = await self._reopener.reopen(_task_id(scope))
         if task is None:
-            raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+            raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
         return self._render(task)
 
     async def drain(self) -> None:
@@ -188,5 +100,5 @@ class TaskApi:
 def _task_id(scope: Scope) -> UUID:
     task_id = id_in_path(scope, "task_id")
     if task_id is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, _NOT_FOUND)
+        raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
     return task_id

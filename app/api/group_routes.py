@@ -1,0 +1,82 @@
+"""The calls for groups, documented."""
+
+from http import HTTPStatus
+
+from app.api.group_api import NOT_FOUND, GroupApi
+from app.api.group_schemas import (
+    CANCELED_GROUP_EXAMPLE,
+    GROUP_EXAMPLE,
+    NEW_GROUP_EXAMPLE,
+    NEW_GROUP_EXAMPLES,
+    GroupView,
+    NewGroupBody,
+    NewGroupView,
+)
+from app.api.route import NO_DATABASE, BytesRoute, accepts, example, id_parameter, problems
+
+_EXAMPLE_PATH = f"/group/{GROUP_EXAMPLE['id']}"
+
+
+def group_routes(api: GroupApi) -> list[BytesRoute]:
+    """Where each call is, with all that its callers have to know."""
+    parameter = id_parameter("group_id", "The id that creating the group answered.")
+    return [
+        BytesRoute(
+            "/group",
+            api.create,
+            method="POST",
+            status_code=HTTPStatus.CREATED,
+            operation_id="createGroup",
+            summary="Create a group of tasks",
+            tags=["group"],
+            response_model=NewGroupView,
+            response_description="The group and all its tasks are kept; or, with any other answer but 500, none.",
+            openapi_extra={"requestBody": accepts(NewGroupBody, NEW_GROUP_EXAMPLES)},
+            responses={HTTPStatus.CREATED: example(NEW_GROUP_EXAMPLE)}
+            | problems(
+                "/group",
+                {
+                    HTTPStatus.BAD_REQUEST: "The body is not JSON.",
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
+                    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
+                    HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
+                    HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
+                },
+            ),
+        ),
+        BytesRoute(
+            "/group/{group_id}",
+            api.get,
+            method="GET",
+            status_code=HTTPStatus.OK,
+            operation_id="getGroup",
+            summary="Get a group",
+            tags=["group"],
+            response_model=GroupView,
+            response_description="The group as it stands, counted in this moment.",
+            openapi_extra={"parameters": [parameter]},
+            responses={HTTPStatus.OK: example(GROUP_EXAMPLE)}
+            | problems(_EXAMPLE_PATH, {HTTPStatus.NOT_FOUND: NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE}),
+        ),
+        BytesRoute(
+            "/group/{group_id}/cancel",
+            api.cancel,
+            method="PATCH",
+            status_code=HTTPStatus.OK,
+            operation_id="cancelGroup",
+            summary="Cancel a group",
+            tags=["group"],
+            response_model=GroupView,
+            response_description="The group is canceled, now or before: no member will be completed any more.",
+            openapi_extra={"parameters": [parameter]},
+            responses={HTTPStatus.OK: example(CANCELED_GROUP_EXAMPLE)}
+            | problems(
+                f"{_EXAMPLE_PATH}/cancel",
+                {
+                    HTTPStatus.BAD_REQUEST: "The group has already ended.",
+                    HTTPStatus.NOT_FOUND: NOT_FOUND,
+                    HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
+                },
+            ),
+        ),
+    ]

@@ -1,0 +1,60 @@
+"""Where the tasks of a quarantine consumer come from: suspects only (docs/decisions/0001)."""
+
+import asyncio
+import os
+
+from app.consumer.executor import Executor
+from app.consumer.fetch import Claimer
+from app.consumer.heartbeat import Lease
+from app.core.errors import DatabaseUnavailableError
+from app.core.events import Emit
+from app.db.engine import Database
+from app.queue.claim import claim_suspects
+
+_IDLE_POLLS = 3
+
+
+class QuarantineFetcher:
+    """Claims suspects only, until there are none, or until the consumer that started this process is gone."""
+
+    def __init__(
+        self, database: Database, executor: Executor, lease: Lease, *, poll_seconds: float, emit: Emit
+    ) -> None:
+        self._database = database
+        self._executor = executor
+        self._lease = lease
+        self._poll_seconds = poll_seconds
+        self._claimer = Claimer([kind for lane in executor.lanes for kind in lane.kinds], executor, lease, emit)
+        self._parent = os.getppid()
+
+    async def run(self) -> None:
+        """Fetch until nothing is left, or nobody is left to look after this process."""
+        ends = [asyncio.create_task(self._fetch_all()), asyncio.create_task(self._outlive_parent())]
+        done, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        for task in done:
+            task.result()
+
+    async def _fetch_all(self) -> None:
+        idle_polls = 0
+        while idle_polls < _IDLE_POLLS:
+            await self._lease.held.wait()
+            await self._executor.wait_until_idle()  # its outcome is committed: the next may end this process
+            try:
+                claimed = await self._claimer.claim(lambda who: claim_suspects(self._database, who, limit=1))
+            except DatabaseUnavailableError:
+                continue
+            if claimed:
+                idle_polls = 0
+            else:
+                idle_polls += 1
+                await asyncio.sleep(self._poll_seconds)
+
+    async def _outlive_parent(self) -> None:
+        while os.getppid() == self._parent:  # noqa: ASYNC110 - the kernel sets no event
+            await asyncio.sleep(self._poll_seconds)
+
+    async def close(self) -> None:
+        """After run(): start what a claim under way brings."""
+        await self._claimer.close()
