@@ -1,6 +1,7 @@
 """Supervisor as seen from outside: how to start it, and its control socket."""
 
 import os
+import socket
 import sys
 from http.client import HTTPException
 from pathlib import Path
@@ -23,12 +24,19 @@ def environment(settings: Settings, run: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "HOST": settings.host,
         # Its socket is opened also for no process at all: then anywhere, since somebody else may have the port.
-        "PORT": str(settings.port if settings.api_processes else 0),
+        "PORT": str(settings.port if settings.api_processes else _any_port()),
         "API_PROCESSES": str(settings.api_processes),
         "CONSUMER_PROCESSES": str(settings.consumer_processes),
         "STOP_WAIT_SECONDS": str(settings.stop_wait_seconds),
         "RUN_DIR": str(run),
     }
+
+
+def _any_port() -> int:
+    """One that nobody has, at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def command(config: str) -> list[str]:

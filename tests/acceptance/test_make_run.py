@@ -1,5 +1,6 @@
 """What `make run` executes, started for real: PostgreSQL, Valkey, the API and a consumer under one Supervisor."""
 
+import asyncio
 import json
 import os
 import re
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.types import Connection
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90
@@ -218,3 +222,20 @@ def test_a_failed_migration_stops_everything(start: Start, data: Path, port: int
     assert run.process.wait(START_SECONDS) == 1
     assert "migration" in run.output
     assert not (data / "run").exists()
+
+
+async def test_consumers_alone_need_no_port(
+    start: Start, data: Path, database_url: str, redis_url: str, sql: Connection
+) -> None:
+    """Beside an API that has it, on servers of one's own."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        variables = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "API_PROCESSES": "0"}
+        run = start(data, taken.getsockname()[1], **variables)
+        await sql.execute("INSERT INTO tasks (id, kind, content) VALUES (gen_random_uuid(), 'simulate', '1')")
+
+        async def is_completed() -> bool:
+            assert run.process.poll() is None, run.output
+            return bool(await sql.fetchval("SELECT status = 'completed' FROM tasks"))
+
+        await until(is_completed, START_SECONDS)
+        assert await asyncio.to_thread(run.interrupt) == 0
