@@ -86,8 +86,8 @@ class Sweeper:
         """One round."""
         found = await look(self._database, self._settings.lease_seconds, self._kinds)
         for is_due, stage in (
+            (found.has_ticks, self._ticker.tick),  # first: a tick can come too late, and recovery may have to wait
             (found.has_dead, self._recover),
-            (found.has_ticks, self._ticker.tick),
             (found.has_suspects, self._start_quarantine),
             (found.has_blocked, self._admit),
             (found.has_open_groups, self._groups.sweep),

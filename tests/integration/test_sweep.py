@@ -1,0 +1,64 @@
+"""A round of maintenance: none of its parts keeps back another."""
+
+import asyncio
+from uuid import UUID
+
+from app.consumer.maintenance import Sweeper
+from app.core.config import Settings
+from app.core.recurrence import Recurrence
+from app.core.schedule import Missed, NewSchedule
+from app.db.engine import Database
+from app.queue.claim import claim_ids
+from app.queue.follow_up import FollowUp
+from app.queue.schedule import put_schedule
+from app.queue.wakeup import Wakeup
+from tests.integration.conftest import Insert, claimant
+from tests.support.types import Connection
+from tests.support.waiting import EventLog, until
+
+
+async def _due_schedule(database: Database, sql: Connection) -> None:
+    every_minute = Recurrence("* * * * *", "UTC")
+    await put_schedule(database, NewSchedule("due", every_minute, "simulate", "1", Missed.SKIP, enabled=True))
+    await sql.execute("UPDATE schedules SET next_run_at = clock_timestamp() - interval '1 second'")
+
+
+async def test_a_tick_does_not_wait_for_a_recovery_that_waits(
+    settings: Settings,
+    database: Database,
+    wakeup: Wakeup,
+    follow_up: FollowUp,
+    events: EventLog,
+    insert: Insert,
+    consumer_id: UUID,
+    sql: Connection,
+) -> None:
+    """Somebody holds the row of a dead consumer's task for as long as it likes."""
+    await claim_ids(database, claimant(consumer_id), await insert())
+    await _due_schedule(database, sql)
+    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], settings, events)
+    await sql.execute("DELETE FROM consumers")
+    async with sql.transaction():
+        await sql.execute("SELECT FROM tasks FOR UPDATE")
+        sweeping = asyncio.create_task(sweeper.sweep())
+
+        async def has_ticked() -> bool:
+            return len(await database.fetch("SELECT FROM tasks WHERE status = 'pending'")) == 1
+
+        await until(has_ticked)
+    await sweeping
+    assert await sql.fetchval("SELECT count(*) FROM tasks WHERE status = 'pending'") == 2
+
+
+async def test_a_part_that_fails_keeps_back_none_behind_it(
+    settings: Settings, database: Database, wakeup: Wakeup, follow_up: FollowUp, events: EventLog, sql: Connection
+) -> None:
+    """One has to wait until it gives up: those behind it get their turn all the same."""
+    await _due_schedule(database, sql)
+    await sql.execute("INSERT INTO groups (id, on_failure, total) VALUES (gen_random_uuid(), 'continue', 0)")
+    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], settings, events)
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE schedules IN EXCLUSIVE MODE")  # it can be looked at, and no tick be made
+        await sweeper.sweep()
+    assert await sql.fetchval("SELECT count(*) FROM tasks") == 0
+    assert await sql.fetchval("SELECT ended_at IS NOT NULL FROM groups")
