@@ -13,7 +13,7 @@ from tests.support.processes import ROOT, Service, service
 from tests.support.servers import Servers
 
 SEED = 20241028
-REQUESTS_PER_OPERATION = 25
+REQUESTS_PER_OPERATION = 15
 SECONDS = 240.0
 
 

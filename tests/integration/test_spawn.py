@@ -19,6 +19,7 @@ from app.handlers import Catalog
 from app.queue.cancel import Canceler
 from app.queue.claim import claim_ids
 from app.queue.finish import release
+from app.queue.recover import register
 from app.queue.spawn import Spawner, derived_id
 from app.queue.wakeup import Wakeup, list_name
 from tests.conftest import quick_settings
@@ -258,9 +259,10 @@ async def test_a_handler_spawns_a_group_and_ends_and_then_carries_on(
 
 
 async def test_children_wake_consumers_at_once(
-    spawner: Spawner, parent: Claim, catalog: Catalog, wakeup: Wakeup
+    database: Database, spawner: Spawner, parent: Claim, catalog: Catalog, wakeup: Wakeup
 ) -> None:
     """Their ids are in Redis after the COMMIT, but for those that are due later."""
+    await register(database, uuid4(), "test", 1, ["step"])  # who serves them, so that the keyed one is let through
     children = [Child("step", {}), Child("step", {}, delay_seconds=60), Child("step", {}, concurrency_key="k")]
     tasks = await new_tasks(parent, "k", children, catalog.check)
     await spawner.spawn(parent, tasks)
