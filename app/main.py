@@ -17,7 +17,9 @@ from app.api.health_api import health_router
 from app.api.openapi import add_documentation
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
+from app.api.services import Services
 from app.api.task_api import TaskApi
+from app.api.task_reader import TaskReader
 from app.api.task_routes import task_routes
 from app.core.config import Settings, load
 from app.core.declared import load_declared
@@ -40,9 +42,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     database = Database(settings.database_url, settings.database_pool_size, STATEMENT_SECONDS)
     wakeup = Wakeup(settings.redis_url, log_event)
     follow_up = FollowUp(database, wakeup, log_event)
-    tasks = TaskApi(settings, catalog, database, wakeup, follow_up, log_event)
-    schedules = ScheduleApi(settings, catalog, database, wakeup, follow_up, log_event)
-    groups = GroupApi(settings, catalog, database, wakeup, follow_up, log_event)
+    reader = TaskReader(database)
+    services = Services(settings, catalog, database, reader, wakeup, follow_up, log_event)
+    tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -52,8 +54,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         with suppress(TimeoutError):  # of frozen servers: Supervisor waits no longer
             async with asyncio.timeout(STOP_SECONDS):
-                await tasks.drain()
-                await groups.drain()
+                for part in (tasks, groups, reader):
+                    await part.drain()
                 await follow_up.drain()
                 await wakeup.close()
         await database.close()

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope
 from uuid_utils.compat import uuid7
 
 from app.api.body import parse, read_body
+from app.api.caller import caller
 from app.api.errors import MOST_ERRORS, Errors, ProblemError
 from app.api.group_schemas import (
     NewGroupBody,
@@ -19,20 +20,16 @@ from app.api.group_schemas import (
 from app.api.new_task_schemas import NewTaskBody
 from app.api.route import id_in_path
 from app.api.schemas import to_json
+from app.api.services import Services
 from app.api.traceparent import traceparent
-from app.core.config import Settings
+from app.core.caller import EVERYBODY
 from app.core.errors import InvalidPayloadError, RejectedRowError, UnknownKindError
-from app.core.events import Emit
 from app.core.group import Group, NewGroup
 from app.core.task import NewTask
-from app.db.engine import Database
-from app.handlers import Catalog
 from app.queue.cancel_group import GroupCanceler
 from app.queue.create_group import GroupCreator
-from app.queue.follow_up import FollowUp
 from app.queue.read_group import read_groups
 from app.queue.then import sample_content
-from app.queue.wakeup import Wakeup
 from app.utils.batcher import Batcher
 from app.utils.json_pointer import json_pointer
 
@@ -44,15 +41,13 @@ NOT_FOUND = "There is no group with this id."
 class GroupApi:
     """Answers for groups."""
 
-    def __init__(
-        self, settings: Settings, catalog: Catalog, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit
-    ) -> None:
-        self._body_limit = settings.body_limit_bytes
-        self._default_kind = settings.default_kind
-        self._catalog = catalog
-        self._database = database
-        self._creator = GroupCreator(database, wakeup, follow_up, emit)
-        self._canceler = GroupCanceler(database, follow_up, emit)
+    def __init__(self, services: Services) -> None:
+        self._body_limit = services.settings.body_limit_bytes
+        self._default_kind = services.settings.default_kind
+        self._catalog = services.catalog
+        self._database = services.database
+        self._creator = GroupCreator(services.database, services.wakeup, services.follow_up, services.emit)
+        self._canceler = GroupCanceler(services.database, services.follow_up, services.emit)
         self._reads: Batcher[UUID, Group | None] = Batcher(self._read, _LARGEST_BATCH)
 
     async def create(self, scope: Scope, receive: Receive) -> bytes:
@@ -61,49 +56,59 @@ class GroupApi:
         Once all have ended, whatever became of them, the task `then` is started.
         """
         body = parse(NewGroupBody, await read_body(scope, receive, self._body_limit))
-        group_id, trace = uuid7(), traceparent(scope)
+        group_id, trace, tenant = uuid7(), traceparent(scope), caller(scope).tenant
         errors: list[tuple[str, str]] = []
         members = []
         for number, task in enumerate(body.tasks):
-            members.append(replace(self._new_task(task, ("tasks", number), trace, errors), group_id=group_id))
+            member = self._new_task(task, ("tasks", number), trace, tenant, errors)
+            members.append(replace(member, group_id=group_id))
             if len(errors) >= MOST_ERRORS:
                 break
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
-        then = None if body.then is None else self._new_task(body.then, ("then",), trace, errors)
+        then = None if body.then is None else self._new_task(body.then, ("then",), trace, tenant, errors)
         if errors:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "A task is not what its kind takes.", errors)
         try:
-            group = await self._creator.create(NewGroup(group_id, members, body.on_failure, then))
+            group = await self._creator.create(NewGroup(group_id, members, body.on_failure, then, tenant))
         except RejectedRowError as error:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/tasks", str(error))]) from error
         return render_group(group, [task.id for task in members])
 
     async def get(self, scope: Scope, _: Receive) -> bytes:
         """A group by its id: how many of its tasks have which status, how far they are, and what went wrong first."""
-        group = await self._reads.submit(_group_id(scope))
-        if group is None:
-            raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
-        return render_group(group)
+        return render_group(await self._find(scope))
 
     async def cancel(self, scope: Scope, _: Receive) -> bytes:
         """Cancel all tasks of a group that are pending or processing. Its `then` task is not started.
 
         Canceling again changes nothing.
         """
-        group = await self._canceler.cancel(_group_id(scope))
+        group_id = _group_id(scope) if caller(scope) is EVERYBODY else (await self._find(scope)).id
+        group = await self._canceler.cancel(group_id)
         if group is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
         if group.canceled_at is None:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "The group has already ended; it can't be canceled.")
         return render_group(group)
 
+    async def _find(self, scope: Scope) -> Group:
+        group = await self._reads.submit(_group_id(scope))
+        if group is None or not caller(scope).sees(group.tenant):
+            raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
+        return group
+
     async def drain(self) -> None:
         """Wait for the statements that are under way."""
         await self._reads.drain()
 
     def _new_task(
-        self, body: NewTaskBody, place: tuple[str | int, ...], trace: str | None, errors: list[tuple[str, str]]
+        self,
+        body: NewTaskBody,
+        place: tuple[str | int, ...],
+        trace: str | None,
+        tenant: str | None,
+        errors: list[tuple[str, str]],
     ) -> NewTask:
         """The task, checked: what is wrong with it is added to `errors`."""
         kind = self._default_kind if body.kind is None else body.kind
@@ -115,7 +120,7 @@ class GroupApi:
             errors += self._errors(kind, sample_content(content), pointer)
         else:
             errors += self._errors(kind, content, pointer)
-        return body.to_task(uuid7(), kind, content, trace)
+        return body.to_task(uuid7(), kind, content, trace, tenant)
 
     def _errors(self, kind: str, content: str, pointer: str) -> Errors:
         try:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.json_text import quoted, utc
+from app.api.json_text import quoted, text, utc
 from app.api.new_task_schemas import NewTaskBody
 from app.api.schemas import REFERENCE, TEXT
 from app.api.task_schemas import TASK_EXAMPLE, ErrorView
@@ -111,6 +111,8 @@ class GroupView(BaseModel):
     created_at: Annotated[datetime, Field(description="UTC, with microseconds.")]
     canceled_at: Annotated[datetime | None, Field(description="When a client canceled it; then no `then` is started.")]
     ended_at: Annotated[datetime | None, Field(description="When the last member had ended.")]
+    callback_url: Annotated[str | None, Field(description="What is told when it has ended.")]
+    tenant: Annotated[str | None, Field(description="The label of the key that created it.")]
 
 
 class NewGroupView(GroupView):
@@ -133,6 +135,8 @@ GROUP_EXAMPLE: dict[str, Any] = {
     "created_at": "2024-10-28T08:04:08.990161Z",
     "canceled_at": None,
     "ended_at": None,
+    "callback_url": None,
+    "tenant": None,
 }
 NEW_GROUP_EXAMPLE = GROUP_EXAMPLE | {"task_ids": [TASK_EXAMPLE["id"], "0192d2ab-4e1f-7a30-8b6e-3f0c9a5d7e22"]}
 CANCELED_GROUP_EXAMPLE = GROUP_EXAMPLE | {
@@ -153,5 +157,6 @@ def render_group(group: Group, task_ids: Sequence[UUID] | None = None) -> bytes:
         f'"counts":{{"pending":{group.pending},"processing":{group.processing},"completed":{group.completed},'
         f'"failed":{group.failed},"canceled":{group.canceled}}},"progress":{progress},"errors":{group.errors},'
         f'"then_task_id":{quoted(group.then_id)},"created_at":{utc(group.created_at)},'
-        f'"canceled_at":{utc(group.canceled_at)},"ended_at":{utc(group.ended_at)}{members}}}'
+        f'"canceled_at":{utc(group.canceled_at)},"ended_at":{utc(group.ended_at)},'
+        f'"callback_url":{text(group.callback_url)},"tenant":{text(group.tenant)}{members}}}'
     ).encode()

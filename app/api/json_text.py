@@ -3,10 +3,17 @@
 from datetime import datetime
 from uuid import UUID
 
+from app.api.schemas import to_json
+
 
 def quoted(value: UUID | None) -> str:
     """Of an id."""
     return "null" if value is None else f'"{value}"'
+
+
+def text(value: str | None) -> str:
+    """Of a string."""
+    return "null" if value is None else to_json(value)
 
 
 def utc(time: datetime | None) -> str:

@@ -100,10 +100,10 @@ class NewTaskBody(TaskOptions):
         Field(description="Which handler does it; DEFAULT_KIND where it is left out.", examples=["simulate"]),
     ] = None
 
-    def to_task(self, task_id: UUID, kind: str, content: str, traceparent: str | None) -> NewTask:
+    def to_task(self, task_id: UUID, kind: str, content: str, traceparent: str | None, tenant: str | None) -> NewTask:
         """The task that is asked for."""
         if not self.model_fields_set - {"content", "kind"}:
-            return NewTask(task_id, kind, content, traceparent=traceparent)
+            return NewTask(task_id, kind, content, traceparent=traceparent, tenant=tenant)
         return NewTask(
             task_id,
             kind,
@@ -116,6 +116,7 @@ class NewTaskBody(TaskOptions):
             concurrency_key=self.concurrency_key,
             concurrency_limit=self.concurrency_limit,
             traceparent=traceparent,
+            tenant=tenant,
         )
 
 

@@ -4,7 +4,7 @@ By FastAPI's own way from a request to an endpoint (dependencies, models, respon
 times fewer creates: docs/performance.md.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,12 +18,15 @@ from app.api.errors import MEDIA_TYPE
 from app.api.openapi import reference
 from app.api.schemas import Problem
 
+Headers = Sequence[tuple[bytes, bytes]]
+
 
 class Reply(NamedTuple):
-    """An answer with another status than its route's. Without a body: None."""
+    """An answer with another status than its route's, or with headers of its own. Without a body: None."""
 
     status: HTTPStatus
     body: bytes | None
+    headers: Headers = ()
 
 
 NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
@@ -46,10 +49,10 @@ class BytesRoute(APIRoute):
                 reply = await endpoint(scope, receive)
             except ClientDisconnect:
                 return  # gone before its body had come, so nobody reads an answer: no fault of ours, no traceback
-            status, body = reply if isinstance(reply, Reply) else (status_code, reply)
-            headers = []
+            status, body, own = reply if isinstance(reply, Reply) else (status_code, reply, ())
+            headers = [*own]
             if body is not None:
-                headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+                headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
             await send({"type": "http.response.start", "status": int(status), "headers": headers})
             await send({"type": "http.response.body", "body": body or b""})
 

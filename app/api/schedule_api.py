@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope
 from uuid_utils.compat import uuid7
 
 from app.api.body import parse, read_body
+from app.api.caller import caller
 from app.api.errors import ProblemError
 from app.api.route import Reply
 from app.api.schedule_schemas import (
@@ -14,19 +15,14 @@ from app.api.schedule_schemas import (
     render_schedule,
     render_schedules,
 )
+from app.api.services import Services
 from app.api.task_schemas import TaskRenderer
 from app.api.traceparent import traceparent
-from app.core.config import Settings
 from app.core.errors import InvalidPayloadError, UnknownKindError
-from app.core.events import Emit
 from app.core.schedule import NAME_RULE, is_name
 from app.core.task import NewTask, Task
-from app.db.engine import Database
-from app.handlers import Catalog
 from app.queue.create import Creator
-from app.queue.follow_up import FollowUp
 from app.queue.schedule import delete_schedule, list_schedules, put_schedule, read_schedule
-from app.queue.wakeup import Wakeup
 
 MOST = 1_000
 USUAL = 100
@@ -36,15 +32,13 @@ NOT_FOUND = "There is no schedule with this name."
 class ScheduleApi:
     """Answers for schedules."""
 
-    def __init__(
-        self, settings: Settings, catalog: Catalog, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit
-    ) -> None:
-        self._body_limit = settings.body_limit_bytes
-        self._default_kind = settings.default_kind
-        self._catalog = catalog
-        self._render_task = TaskRenderer(catalog)
-        self._database = database
-        self._creator = Creator(database, wakeup, follow_up, emit)
+    def __init__(self, services: Services) -> None:
+        self._body_limit = services.settings.body_limit_bytes
+        self._default_kind = services.settings.default_kind
+        self._catalog = services.catalog
+        self._render_task = TaskRenderer(services.catalog)
+        self._database = services.database
+        self._creator = Creator(services.database, services.wakeup, services.follow_up, services.emit)
 
     async def put(self, scope: Scope, receive: Receive) -> Reply:
         """Make a schedule, or change the one of this name. Each tick makes one task of this kind and content.
@@ -91,7 +85,9 @@ class ScheduleApi:
         except InvalidPayloadError as error:
             detail = f"The schedule's kind no longer takes its content: {error}."
             raise ProblemError(HTTPStatus.CONFLICT, detail) from None
-        new = NewTask(uuid7(), schedule.kind, schedule.content, traceparent=traceparent(scope))
+        new = NewTask(
+            uuid7(), schedule.kind, schedule.content, traceparent=traceparent(scope), tenant=caller(scope).tenant
+        )
         (task,) = await self._creator.create([new])
         if not isinstance(task, Task):
             raise task

@@ -4,7 +4,8 @@ from http import HTTPStatus
 
 from app.api.new_task_schemas import NEW_TASK_EXAMPLES, NewTaskBody
 from app.api.route import NO_DATABASE, BytesRoute, accepts, example, problems, task_id_parameter
-from app.api.task_api import NOT_FOUND, TaskApi
+from app.api.task_api import TaskApi
+from app.api.task_reader import NOT_FOUND
 from app.api.task_schemas import CANCELED_TASK_EXAMPLE, TASK_EXAMPLE, TaskView
 
 _EXAMPLE_PATH = f"/task/{TASK_EXAMPLE['id']}"

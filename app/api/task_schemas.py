@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.json_text import quoted, utc
+from app.api.json_text import quoted, text, utc
 from app.api.new_task_schemas import PriorityName
-from app.api.schemas import AnyJson, to_json
+from app.api.schemas import AnyJson
 from app.core.task import ErrorCode, Priority, Task, TaskStatus
 from app.handlers import Catalog
 
@@ -65,6 +65,9 @@ class TaskView(BaseModel):
     ]
     started_at: Annotated[datetime | None, Field(description="Of the last attempt.", examples=[None])]
     finished_at: Annotated[datetime | None, Field(description="When it ended.", examples=[None])]
+    callback_url: Annotated[str | None, Field(description="What is told when it has ended.", examples=[None])]
+    tenant: Annotated[str | None, Field(description="The label of the key that created it.", examples=[None])]
+    version: Annotated[int, Field(description="Counts its changes, from 1.", examples=[1])]
 
 
 TASK_EXAMPLE: dict[str, Any] = {
@@ -87,11 +90,15 @@ TASK_EXAMPLE: dict[str, Any] = {
     "updated_at": None,
     "started_at": None,
     "finished_at": None,
+    "callback_url": None,
+    "tenant": None,
+    "version": 1,
 }
 CANCELED_TASK_EXAMPLE = TASK_EXAMPLE | {
     "status": "canceled",
     "updated_at": "2024-10-28T08:04:09.412083Z",
     "finished_at": "2024-10-28T08:04:09.412083Z",
+    "version": 2,
 }
 
 
@@ -117,15 +124,16 @@ class TaskRenderer:
             timeout = handler.timeout_seconds if timeout is None else timeout
         created_at = utc(task.created_at)
         run_at = created_at if task.run_at is task.created_at else utc(task.run_at)
-        key = "null" if task.concurrency_key is None else to_json(task.concurrency_key)
         return (
             f'{{"id":"{task.id}","kind":"{task.kind}","content":{task.content},"status":"{task.status}",'
             f'"priority":"{_PRIORITIES[task.priority]}","attempt":{task.attempt},"max_attempts":{_number(max_attempts)},'
-            f'"timeout_seconds":{_number(timeout)},"concurrency_key":{key},"group_id":{quoted(task.group_id)},'
+            f'"timeout_seconds":{_number(timeout)},"concurrency_key":{text(task.concurrency_key)},'
+            f'"group_id":{quoted(task.group_id)},'
             f'"progress":{task.progress or "null"},"result":{task.result or "null"},"error":{task.error or "null"},'
             f'"history":{task.history or "[]"},"run_at":{run_at},"created_at":{created_at},'
             f'"updated_at":{utc(task.updated_at)},"started_at":{utc(task.started_at)},'
-            f'"finished_at":{utc(task.finished_at)}}}'
+            f'"finished_at":{utc(task.finished_at)},"callback_url":{text(task.callback_url)},'
+            f'"tenant":{text(task.tenant)},"version":{task.version}}}'
         ).encode()
 
 

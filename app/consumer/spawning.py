@@ -39,7 +39,8 @@ async def new_group(
         raise ValueError("on_failure is cancel_rest or continue")
     group_id = derived_id(claim.id, key, "group")
     members = await _all(claim, key, children, check, "member", group_id)
-    return NewGroup(group_id, members, on_failure, None if then is None else _then(claim, key, then, check))
+    started = None if then is None else _then(claim, key, then, check)
+    return NewGroup(group_id, members, on_failure, started, tenant=claim.tenant)
 
 
 async def _all(
@@ -100,4 +101,5 @@ def _task(claim: Claim, task_id: UUID, child: Child, content: str, group_id: UUI
         concurrency_limit=child.concurrency_limit,
         group_id=group_id,
         traceparent=claim.traceparent,
+        tenant=claim.tenant,
     )

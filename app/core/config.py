@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.core.api_config import ApiSettings
 from app.core.errors import SettingsError
 from app.utils.public_address import Reach
 
@@ -35,7 +36,7 @@ class DatabaseSettings(BaseSettings):
         return f"postgresql+asyncpg://{rest}".replace("sslmode=", "ssl=")  # libpq's word, and asyncpg's
 
 
-class Settings(DatabaseSettings):
+class Settings(ApiSettings, DatabaseSettings):
     """Read from the environment, where names are in capitals; unknown variables are ignored."""
 
     redis_url: str = Field(description="Redis or Valkey (7.0 or newer), as `redis://host:port/number`.")

@@ -25,6 +25,8 @@ class NewGroup:
     members: Sequence[NewTask]
     on_failure: OnFailure = "continue"
     then: NewTask | None = None
+    tenant: str | None = None
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +53,5 @@ class Group:
     done: str | None
     done_of: str | None
     errors: str
+    tenant: str | None
+    callback_url: str | None

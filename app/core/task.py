@@ -49,6 +49,7 @@ class NewTask:
 
     It is due at `run_at`, else `delay` after its creation by PostgreSQL's clock. None in `max_attempts` and
     `timeout_seconds` leaves it to the kind. Of the tasks with one `concurrency_key`, `concurrency_limit` run at once.
+    Only the keys of its `tenant` see the task. `callback_url` is told when it has ended.
     """
 
     id: UUID
@@ -63,6 +64,8 @@ class NewTask:
     concurrency_limit: int = 1
     group_id: UUID | None = None
     traceparent: str | None = None
+    tenant: str | None = None
+    callback_url: str | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -76,6 +79,8 @@ class NewTask:
             and self.concurrency_key is None
             and self.group_id is None
             and self.traceparent is None
+            and self.tenant is None
+            and self.callback_url is None
         )
 
 
@@ -106,6 +111,9 @@ class Task:
     updated_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    version: int  # counts the changes, from 1
+    tenant: str | None
+    callback_url: str | None
 
 
 class Hint(NamedTuple):
@@ -130,3 +138,4 @@ class Claim:
     timeout_seconds: float | None = None
     cursor: str | None = None
     traceparent: str | None = None
+    tenant: str | None = None

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -57,6 +58,10 @@ tasks = Table(
     Column("concurrency_limit", Integer, nullable=False, server_default="1"),
     # A keyed task waits here until queue/admit.py lets it through; claims never look at keys.
     Column("is_blocked", Boolean, nullable=False, server_default="false"),
+    Column("version", Integer, nullable=False, server_default="1"),  # one more at each change that a client can see
+    Column("tenant", Text),  # only keys with the same label see the task
+    Column("callback_url", Text),  # is told when the task has ended
+    Column("callback_of", Uuid),  # of a task that does that: whose end it tells
     CheckConstraint("status IN ('pending', 'processing', 'completed', 'failed', 'canceled')", name="status_known"),
     CheckConstraint(
         "status <> 'processing' OR (claim_id IS NOT NULL AND consumer_id IS NOT NULL)", name="processing_is_claimed"
@@ -92,6 +97,10 @@ tasks = Table(
         "group_id",
         postgresql_where=text("group_id IS NOT NULL AND status IN ('completed', 'failed', 'canceled')"),
     ),
+    # What is looked for most among the ended, and seldom enough to cost nothing: completed tasks are in no index.
+    Index("tasks_unsuccessful", "id", postgresql_where=text("status IN ('failed', 'canceled')")),
+    Index("tasks_tenant", "tenant", "id", postgresql_where=text("tenant IS NOT NULL")),
+    Index("tasks_callbacks", "callback_of", "id", postgresql_where=text("callback_of IS NOT NULL")),
     # Room on each page for the next version of a row; ended rows are never touched again.
     postgresql_with={"fillfactor": 70},
 )
@@ -122,6 +131,8 @@ groups = Table(
     Column("failed_at", DateTime(timezone=True)),  # a member failed and on_failure is cancel_rest
     Column("canceled_at", DateTime(timezone=True)),  # a client canceled it: then nothing is started at its end
     Column("ended_at", DateTime(timezone=True)),  # all members have ended
+    Column("tenant", Text),
+    Column("callback_url", Text),
     CheckConstraint("on_failure IN ('cancel_rest', 'continue')", name="on_failure_known"),
     # Groups that still need somebody to look at them; and those whose live members are to be canceled.
     Index("groups_open", "id", postgresql_where=text("ended_at IS NULL")),
@@ -152,4 +163,31 @@ schedules = Table(
     CheckConstraint("missed IN ('skip', 'run_once')", name="missed_known"),
     CheckConstraint("isfinite(next_run_at)", name="next_run_at_finite"),  # PostgreSQL's infinity is no time in Python
     Index("schedules_due", "next_run_at", postgresql_where=text("enabled")),
+)
+
+# What an Idempotency-Key has made, so that the same request again makes nothing.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),  # digest of who sent it, to which path, and the key
+    Column("fingerprint", LargeBinary, nullable=False),  # digest of the body
+    Column("ids", ARRAY(Uuid), nullable=False),  # of what was made, in the order of the body
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
+    Index("idempotency_keys_age", "created_at"),
+)
+
+# Queues that somebody has paused or resumed; any other is as its handlers say, and runs.
+queues = Table(
+    "queues",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("paused_at", DateTime(timezone=True)),
+)
+
+# Made once, by the migration, and known to every process: what signs cursors.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
 )

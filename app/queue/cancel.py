@@ -20,7 +20,8 @@ WITH live AS MATERIALIZED (
     ORDER BY id
     FOR UPDATE
 )
-UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), updated_at = clock_timestamp()
+UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), version = version + 1,
+    updated_at = clock_timestamp()
 FROM live WHERE tasks.id = live.id
 RETURNING {COLUMNS}, live.status AS was
 """

@@ -15,11 +15,11 @@ SUSPECT_AT = 2  # as in the index tasks_suspect
 _CLAIM = """
 UPDATE tasks
 SET status = 'processing', attempt = attempt + 1, claim_id = gen_random_uuid(), consumer_id = $1,
-    started_at = clock_timestamp(), updated_at = clock_timestamp()
+    started_at = clock_timestamp(), version = version + 1, updated_at = clock_timestamp()
 FROM due
 WHERE tasks.id = due.id AND EXISTS (SELECT FROM consumers WHERE consumers.id = $1)
 RETURNING tasks.id, tasks.claim_id, tasks.kind, tasks.content::text, tasks.attempt, tasks.lost_count,
-    tasks.max_attempts, tasks.timeout_seconds, tasks.cursor::text, tasks.traceparent
+    tasks.max_attempts, tasks.timeout_seconds, tasks.cursor::text, tasks.traceparent, tasks.tenant
 """
 
 # Primary key. An id from Redis is a hint: the task may be gone, taken, canceled or not due. Written IS TRUE, the

@@ -26,13 +26,15 @@ RETURNING 1
 # A keyed task waits until it is admitted: queue/admit.py.
 INSERT_ROWS = """
 INSERT INTO tasks (id, kind, content, priority, run_at, max_attempts, timeout_seconds, concurrency_key,
-    concurrency_limit, is_blocked, group_id, traceparent)
+    concurrency_limit, is_blocked, group_id, traceparent, tenant, callback_url)
 SELECT id, kind, content::json, priority, coalesce(run_at, now() + delay), max_attempts, timeout_seconds,
-    concurrency_key, concurrency_limit, concurrency_key IS NOT NULL, group_id, traceparent
+    concurrency_key, concurrency_limit, concurrency_key IS NOT NULL, group_id, traceparent,
+    tenant, callback_url
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::timestamptz[], $6::interval[], $7::int[],
-    $8::float8[], $9::text[], $10::int[], $11::uuid[], $12::text[])
+    $8::float8[], $9::text[], $10::int[], $11::uuid[], $12::text[], $13::text[],
+    $14::text[])
     AS new (id, kind, content, priority, run_at, delay, max_attempts, timeout_seconds, concurrency_key,
-        concurrency_limit, group_id, traceparent)
+        concurrency_limit, group_id, traceparent, tenant, callback_url)
 """
 INSERT = f"{INSERT_ROWS} ON CONFLICT (id) DO NOTHING RETURNING 1"
 # The ids are ours, so a statement whose COMMIT got no answer is simply sent again: what is there already is left alone.
@@ -57,6 +59,8 @@ def columns(batch: Sequence[NewTask]) -> tuple[list[object], ...]:
         [t.concurrency_limit for t in batch],
         [t.group_id for t in batch],
         [t.traceparent for t in batch],
+        [t.tenant for t in batch],
+        [t.callback_url for t in batch],
     )
 
 
@@ -136,4 +140,7 @@ def _pending(task: NewTask, created_at: datetime) -> Task:
         updated_at=None,
         started_at=None,
         finished_at=None,
+        version=1,
+        tenant=task.tenant,
+        callback_url=task.callback_url,
     )

@@ -18,8 +18,9 @@ from app.queue.wakeup import Wakeup
 # member is, since those that there were may have been pruned.
 INSERT_GROUP = f"""
 made AS (
-    INSERT INTO groups (id, on_failure, total, then_kind, then_content, then_options, then_id)
-    SELECT $13::uuid, $14::text, $15::int, $16::text, $17::text::json, $18::text::jsonb, $19::uuid {{condition}}
+    INSERT INTO groups (id, on_failure, total, tenant, callback_url, then_kind, then_content, then_options, then_id)
+    SELECT $15::uuid, $16::text, $17::int, $18::text, $19::text, $20::text, $21::text::json, $22::text::jsonb, $23::uuid
+    {{condition}}
     ON CONFLICT (id) DO NOTHING
     RETURNING created_at
 ), members AS (
@@ -31,8 +32,8 @@ _CREATE = f"WITH {INSERT_GROUP.format(condition='')} SELECT created_at FROM made
 
 def group_columns(group: NewGroup) -> tuple[object, ...]:
     """The arguments of INSERT_GROUP."""
-    row = group.id, group.on_failure, len(group.members), *then_columns(group.then)
-    return *columns(group.members), *row
+    row = group.id, group.on_failure, len(group.members), group.tenant, group.callback_url
+    return *columns(group.members), *row, *then_columns(group.then)
 
 
 class GroupCreator:
@@ -89,4 +90,6 @@ class GroupCreator:
             done=None,
             done_of=None,
             errors="[]",
+            tenant=new.tenant,
+            callback_url=new.callback_url,
         )

@@ -44,7 +44,7 @@ _LEFT = "tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.grou
 _COMPLETE = f"""
 {_held(id="uuid", claim_id="uuid", result="text")}
 UPDATE tasks SET status = 'completed', result = held.result::json, finished_at = clock_timestamp(),
-    updated_at = clock_timestamp()
+    version = version + 1, updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
 RETURNING {_LEFT}
 """
@@ -67,7 +67,7 @@ marked AS (
 _FAIL = f"""
 {_held(id="uuid", claim_id="uuid", error="text")}, failed AS (
     UPDATE tasks SET status = 'failed', error = held.error::jsonb || jsonb_build_object('at', {AT}),
-        finished_at = clock_timestamp(), updated_at = clock_timestamp()
+        finished_at = clock_timestamp(), version = version + 1, updated_at = clock_timestamp()
     FROM held WHERE tasks.id = held.id
     RETURNING {_LEFT}
 ), {MARK_GROUPS}
@@ -78,7 +78,7 @@ SELECT * FROM failed
 _RETRY = f"""
 {_held(id="uuid", claim_id="uuid", error="text", delay="interval")}
 UPDATE tasks SET status = 'pending', consumer_id = NULL, run_at = clock_timestamp() + held.delay,
-    is_blocked = concurrency_key IS NOT NULL, updated_at = clock_timestamp(),
+    is_blocked = concurrency_key IS NOT NULL, version = version + 1, updated_at = clock_timestamp(),
     history = {HISTORY} || jsonb_build_array(held.error::jsonb || jsonb_build_object('at', {AT}))
 FROM held WHERE tasks.id = held.id
 RETURNING {_LEFT}
@@ -87,7 +87,7 @@ RETURNING {_LEFT}
 _SNOOZE = f"""
 {_held(id="uuid", claim_id="uuid", run_at="timestamptz")}
 UPDATE tasks SET status = 'pending', attempt = attempt - 1, consumer_id = NULL, run_at = held.run_at,
-    is_blocked = concurrency_key IS NOT NULL, updated_at = clock_timestamp()
+    is_blocked = concurrency_key IS NOT NULL, version = version + 1, updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
 RETURNING {_LEFT}
 """
@@ -96,7 +96,7 @@ RETURNING {_LEFT}
 _RELEASE = f"""
 {_held(id="uuid", claim_id="uuid")}
 UPDATE tasks SET status = 'pending', attempt = attempt - 1, claim_id = NULL, consumer_id = NULL,
-    is_blocked = concurrency_key IS NOT NULL, updated_at = clock_timestamp()
+    is_blocked = concurrency_key IS NOT NULL, version = version + 1, updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
 RETURNING {_LEFT}
 """

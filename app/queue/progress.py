@@ -22,7 +22,7 @@ WITH held AS MATERIALIZED (
         FOR UPDATE SKIP LOCKED
     ) AS locked
 )
-UPDATE tasks SET progress = held.progress::json, updated_at = clock_timestamp()
+UPDATE tasks SET progress = held.progress::json, version = version + 1, updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
 """
 
@@ -37,7 +37,7 @@ _IS_HELD = "SELECT FROM tasks WHERE id = $1 AND claim_id = $2 AND (status = 'pro
 # and before here nobody has to wait for it. docs/decisions/0007.
 _CHECKPOINT = """
 UPDATE tasks SET progress = coalesce($3::text::json, progress), cursor = coalesce($4::text::json, cursor),
-    updated_at = clock_timestamp()
+    version = version + 1, updated_at = clock_timestamp()
 WHERE id = $1 AND claim_id = $2 AND (status = 'processing') IS TRUE
 RETURNING 1
 """

@@ -11,7 +11,7 @@ COLUMNS = """
 tasks.id, tasks.kind, tasks.content::text, tasks.status, tasks.priority, tasks.attempt, tasks.max_attempts,
 tasks.timeout_seconds, tasks.concurrency_key, tasks.group_id, tasks.progress::text, tasks.result::text,
 tasks.error::text, tasks.history::text, tasks.run_at, tasks.created_at, tasks.updated_at, tasks.started_at,
-tasks.finished_at
+tasks.finished_at, tasks.version, tasks.tenant, tasks.callback_url
 """
 
 # Primary key.

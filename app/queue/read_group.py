@@ -13,7 +13,7 @@ MOST_ERRORS = 10
 _SELECT = f"""
 SELECT groups.id, on_failure, total, then_id, created_at, canceled_at, ended_at,
     members.pending, members.processing, members.completed, members.failed, members.canceled,
-    members.done::text, members.done_of::text, errors.first::text
+    members.done::text, members.done_of::text, errors.first::text, tenant, callback_url
 FROM groups
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE status = 'pending') AS pending,

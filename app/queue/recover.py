@@ -64,7 +64,7 @@ WITH lost AS MATERIALIZED (
     WHERE status = 'processing' AND consumer_id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
 ), recovered AS (
     UPDATE tasks
-    SET lost_count = lost_count + 1, updated_at = clock_timestamp(),
+    SET lost_count = lost_count + 1, version = version + 1, updated_at = clock_timestamp(),
         status = CASE WHEN is_last THEN 'failed' ELSE 'pending' END,
         finished_at = CASE WHEN is_last THEN clock_timestamp() END,
         claim_id = CASE WHEN is_last THEN claim_id END,

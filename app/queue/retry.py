@@ -14,7 +14,7 @@ from app.queue.read import COLUMNS, read_tasks
 _REOPEN = f"""
 UPDATE tasks SET status = 'pending', attempt = 0, lost_count = 0, run_at = clock_timestamp(), error = NULL,
     claim_id = NULL, consumer_id = NULL, is_blocked = concurrency_key IS NOT NULL, started_at = NULL,
-    finished_at = NULL, updated_at = clock_timestamp(),
+    finished_at = NULL, version = version + 1, updated_at = clock_timestamp(),
     history = {HISTORY} || jsonb_build_array(error)
 WHERE id = $1 AND (status = 'failed') IS TRUE
 RETURNING {COLUMNS}

@@ -48,7 +48,8 @@ WITH live AS MATERIALIZED (
     ORDER BY tasks.id
     FOR UPDATE OF tasks
 )
-UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), updated_at = clock_timestamp(),
+UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), version = version + 1,
+    updated_at = clock_timestamp(),
     error = CASE WHEN has_failed THEN jsonb_build_object('code', 'canceled_group', 'attempt', attempt,
         'at', {AT}, 'message', 'Another task of its group has failed.') END
 FROM live WHERE tasks.id = live.id

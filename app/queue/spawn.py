@@ -30,13 +30,13 @@ _IF_HELD = "WHERE EXISTS (SELECT FROM parent)"
 # The ids follow from the parent's, so what an earlier attempt has made is left alone, also by a statement that is sent
 # again since its COMMIT got no answer.
 _SPAWN = f"""
-WITH {_PARENT.format(id="$13", claim_id="$14")}, created AS (
+WITH {_PARENT.format(id="$15", claim_id="$16")}, created AS (
     {INSERT_ROWS} {_IF_HELD} ON CONFLICT (id) DO NOTHING RETURNING id
 )
 SELECT EXISTS (SELECT FROM parent) AS is_held, ARRAY(SELECT id FROM created) AS created
 """
 _SPAWN_GROUP = f"""
-WITH {_PARENT.format(id="$20", claim_id="$21")}, {INSERT_GROUP.format(condition=_IF_HELD)}
+WITH {_PARENT.format(id="$24", claim_id="$25")}, {INSERT_GROUP.format(condition=_IF_HELD)}
 SELECT EXISTS (SELECT FROM parent) AS is_held, EXISTS (SELECT FROM made) AS is_made
 """
 

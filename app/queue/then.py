@@ -7,21 +7,21 @@ from app.core.task import NewTask
 # In the group's row: what was said of the task besides its id, kind and content. Of the end's time, not of now.
 _RECORD = """
 priority smallint, run_at timestamptz, delay_seconds float8, max_attempts int, timeout_seconds float8,
-concurrency_key text, concurrency_limit int, traceparent text
+concurrency_key text, concurrency_limit int, traceparent text, callback_url text
 """
 
 # The content is the text of a JSON object as to_json writes it, kept as it was sent (docs/decisions/0005): what a group
 # came to is put in before its last bracket. A keyed task waits until it is admitted: queue/admit.py.
 START = f"""
 INSERT INTO tasks (id, kind, content, priority, run_at, max_attempts, timeout_seconds, concurrency_key,
-    concurrency_limit, is_blocked, traceparent)
+    concurrency_limit, is_blocked, traceparent, tenant, callback_url)
 SELECT then_id, then_kind,
     (left(then_content::text, -1) || CASE then_content::text WHEN '{{}}' THEN '' ELSE ',' END || format(
         '"group":{{"id":"%s","total":%s,"completed":%s,"failed":%s,"canceled":%s}}}}',
         counted.id, total, completed, failed, canceled))::json,
     said.priority, coalesce(said.run_at, now() + make_interval(secs => said.delay_seconds)), said.max_attempts,
     said.timeout_seconds, said.concurrency_key, said.concurrency_limit, said.concurrency_key IS NOT NULL,
-    said.traceparent
+    said.traceparent, counted.tenant, said.callback_url
 FROM counted CROSS JOIN LATERAL jsonb_to_record(then_options) AS said ({_RECORD})
 WHERE then_id IS NOT NULL AND canceled_at IS NULL
 ON CONFLICT (id) DO NOTHING
@@ -48,5 +48,6 @@ def then_columns(then: NewTask | None) -> tuple[object, ...]:
         "concurrency_key": then.concurrency_key,
         "concurrency_limit": then.concurrency_limit,
         "traceparent": then.traceparent,
+        "callback_url": then.callback_url,
     }
     return then.kind, then.content, json.dumps(options), then.id

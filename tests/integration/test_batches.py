@@ -7,7 +7,9 @@ from uuid import UUID
 import pytest
 from starlette.types import Message, Scope
 
+from app.api.services import Services
 from app.api.task_api import TaskApi
+from app.api.task_reader import TaskReader
 from app.core.config import Settings
 from app.db.engine import Database
 from app.handlers import Catalog
@@ -45,9 +47,9 @@ async def test_calls_for_many_tasks_share_a_statement(
     insert: Insert,
 ) -> None:
     """200 at once, one statement on the wire; each gets the answer about its own task."""
-    ask = getattr(
-        TaskApi(settings, Catalog.load(settings), watched, wakeup, FollowUp(watched, wakeup, events), events), call
-    )
+    follow_up = FollowUp(watched, wakeup, events)
+    services = Services(settings, Catalog.load(settings), watched, TaskReader(watched), wakeup, follow_up, events)
+    ask = getattr(TaskApi(services), call)
     ids = await insert(201)
     await ask(_asks_for(ids[0]), _no_body)  # the statement is prepared
     database_proxy.requests.clear()

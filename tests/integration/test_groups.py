@@ -480,7 +480,9 @@ async def test_cancel_rest_stops_running_members_within_a_second(
         assert max((row[0] - failed_at).total_seconds() for row in rows) < 1
 
         async def are_gone() -> bool:
-            return sum(len(log.of(HandlerStopped)) for log in logs) == 29
+            # A slot that the failed one left may have been taken once more before the group was marked.
+            started: int = await sql.fetchval("SELECT count(started_at) FROM tasks WHERE status = 'canceled'")
+            return 29 <= started == sum(len(log.of(HandlerStopped)) for log in logs)
 
         await until(are_gone)
         assert group.then is not None

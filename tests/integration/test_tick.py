@@ -28,6 +28,7 @@ from tests.support.waiting import EventLog, until
 Put = Callable[..., Awaitable[None]]
 
 EVERY_MINUTE = Recurrence("* * * * *", "UTC")
+EVERY_YEAR = Recurrence("0 0 1 1 *", "UTC")  # so that no tick comes while a test looks
 
 
 @pytest.fixture
@@ -35,9 +36,13 @@ def put(database: Database, sql: Connection) -> Put:
     """Make a schedule of every minute whose next tick was `seconds` ago by PostgreSQL's clock."""
 
     async def put_due(
-        name: str = "minutely", seconds: float = 1, missed: Missed = Missed.SKIP, kind: str = "simulate"
+        name: str = "minutely",
+        seconds: float = 1,
+        missed: Missed = Missed.SKIP,
+        kind: str = "simulate",
+        recurrence: Recurrence = EVERY_YEAR,
     ) -> None:
-        await put_schedule(database, NewSchedule(name, EVERY_MINUTE, kind, '{"a":  1}', missed, enabled=True))
+        await put_schedule(database, NewSchedule(name, recurrence, kind, '{"a":  1}', missed, enabled=True))
         ago = timedelta(seconds=seconds)
         await sql.execute(
             "UPDATE schedules SET next_run_at = clock_timestamp() - $2::interval WHERE name = $1", name, ago
@@ -64,7 +69,7 @@ async def test_a_tick_makes_its_task(
     row = await sql.fetchrow("SELECT *, now() FROM schedules")
     assert row is not None
     assert (row["last_run_at"], row["last_task_id"], row["updated_at"]) == (tick, task, None)
-    assert row["next_run_at"] == EVERY_MINUTE.next(row["now"])
+    assert row["next_run_at"] == EVERY_YEAR.next(row["now"])
     assert events.events == [ScheduleTicked("minutely", task, tick.isoformat())]
     await wakeup.close()
     assert await redis.lrange(list_name(1, "simulate"), 0, -1) == [str(task).encode()]
@@ -222,7 +227,7 @@ async def test_after_an_outage(
     missed: Missed, tasks: int, ticker: Ticker, put: Put, sql: Connection, events: EventLog
 ) -> None:
     """Of three hours: the tick of this minute runs in any case, of the missed ones the last or none."""
-    await put(seconds=3 * 3600, missed=missed)
+    await put(seconds=3 * 3600, missed=missed, recurrence=EVERY_MINUTE)
     await ticker.tick()
     ran = await sql.fetch("SELECT id, run_at, now() - run_at AS late FROM tasks ORDER BY run_at")
     assert len(ran) == tasks
@@ -266,7 +271,7 @@ async def test_the_clock_is_postgresqls(
     clock_ahead: Database, ticker: Ticker, wakeup: Wakeup, events: EventLog, put: Put, sql: Connection
 ) -> None:
     """A tick in half an hour by the host's clock is due where PostgreSQL's is an hour ahead."""
-    await put(seconds=-1800, missed=Missed.RUN_ONCE)
+    await put(seconds=-1800, missed=Missed.RUN_ONCE, recurrence=EVERY_MINUTE)
     await ticker.tick()
     assert await sql.fetchval("SELECT count(*) FROM tasks") == 0
     await Ticker(clock_ahead, wakeup, events).tick()

@@ -51,6 +51,12 @@ def test_defaults() -> None:
         "database_pool_size": 5,
         "log_format": "json",
         "log_level": "info",
+        "idempotency_hours": 24,
+        "keys_file": "config/keys.toml",
+        "rate_limit": 0,
+        "max_pending": 0,
+        "max_streams": 2_000,
+        "retention_days": "completed=30, failed=90, canceled=30",
     }
     assert SimulateOptions.load().simulate_seconds == 3
 

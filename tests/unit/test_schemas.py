@@ -59,6 +59,9 @@ TASKS = st.builds(
     updated_at=st.none() | TIMES,
     started_at=st.none() | TIMES,
     finished_at=st.none() | TIMES,
+    callback_url=st.none() | st.text(min_size=1),
+    tenant=st.none() | st.text(min_size=1),
+    version=st.integers(1, 2**31 - 1),
 )
 
 
@@ -84,6 +87,9 @@ def _view(task: Task) -> TaskView:
         updated_at=task.updated_at,
         started_at=task.started_at,
         finished_at=task.finished_at,
+        callback_url=task.callback_url,
+        tenant=task.tenant,
+        version=task.version,
     )
 
 
@@ -126,6 +132,7 @@ _ANY: dict[str, Any] = dict.fromkeys(Task.__dataclass_fields__) | {
     "attempt": 0,
     "run_at": _NOW,
     "created_at": _NOW,
+    "version": 1,
 }
 
 
