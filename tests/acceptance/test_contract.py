@@ -27,8 +27,9 @@ async def test_a_task_goes_from_pending_to_completed(database_url: str, redis_ur
         assert TIME.fullmatch(ended["started_at"])
         assert TIME.fullmatch(ended["finished_at"])
         assert ended["attempt"] == 1
-        unchanged = {"status": "pending", "updated_at": None, "started_at": None, "finished_at": None, "attempt": 0}
-        assert ended | unchanged == created
+        assert ended["version"] == 3
+        unchanged = {"status": "pending", "updated_at": None, "started_at": None, "finished_at": None}
+        assert ended | unchanged | {"attempt": 0, "version": 1} == created
         late = await taskmill.client.patch(f"/task/{created['id']}/cancel")
         assert late.status_code == 400
         assert late.headers["content-type"] == "application/problem+json"
