@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from app.consumer.children import ChildPool
-from app.consumer.executor import Executor, StopReason
+from app.consumer.executor import Executor
 from app.consumer.fetch import Fetcher
 from app.consumer.heartbeat import Heartbeat, Lease
 from app.consumer.lane import make_lanes
 from app.consumer.maintenance import Reconciler, Sweeper, every
 from app.consumer.quarantine import QuarantineFetcher
 from app.consumer.recorder import Recorder
+from app.consumer.run import StopReason
 from app.consumer.tools import Toolbox
 from app.consumer.watchdog import Watchdog
 from app.core.config import Settings

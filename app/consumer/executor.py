@@ -2,57 +2,25 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from app.consumer.children import ChildPool
 from app.consumer.lane import Lane
 from app.consumer.perform import perform
 from app.consumer.recorder import Recorder
+from app.consumer.run import Run, StopReason
 from app.consumer.tools import Toolbox
-from app.consumer.verdict import Record, Released, verdict
+from app.consumer.verdict import Released
 from app.core.errors import LostClaimError
 from app.core.events import Emit, HandlerRaised, HandlerStopped, HandlerStuck
-from app.core.task import Claim, ErrorCode
-from app.handler_api.handler import Handler
+from app.core.task import Claim
 from app.handler_api.outcome import Outcome, Retry
 from app.handlers import Catalog
 from app.utils.await_chain import await_chain
 from app.utils.in_words import in_words
 
 _KILL_SECONDS = 1.0  # for a child process to be gone, once it is killed
-
-
-class StopReason(StrEnum):
-    """Why a handler is stopped before its end."""
-
-    CANCELED = "the task was canceled, or is another consumer's"
-    TIMEOUT = "the time that it may take is over"
-    RELEASED = "this consumer gives the task back"
-    ABANDONED = "this process is ending, and must write nothing more"
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """One run of one task in this process."""
-
-    claim: Claim
-    handler: Handler[Any, Any]
-    lane: Lane
-    timeout_seconds: float | None
-    stop_reason: StopReason | None = None
-    is_working: bool = True
-    is_recording: bool = False
-    is_given_up: bool = False
-    task: "asyncio.Task[None]" = field(init=False)
-    timer: asyncio.TimerHandle | None = field(default=None, init=False)
-
-    def is_stopping(self) -> bool:
-        """Whether it was told to stop."""
-        return self.stop_reason is not None
 
 
 class Executor:
@@ -139,14 +107,14 @@ class Executor:
             outcome = await self._call_handler(run)
             # What a handler makes of being stopped is no failure of its own, and a limit of time is one.
             is_void = run.stop_reason is StopReason.TIMEOUT or (run.is_stopping() and isinstance(outcome, Retry))
-            return _outcome_of_stop(run) if is_void else outcome
+            return run.outcome_of_stop() if is_void else outcome
         except LostClaimError as error:
             return Retry(None, str(error))  # the fence drops it, unless a handler has made it up
         except asyncio.CancelledError:
             if run.stop_reason is None:
                 return Retry(None, "The handler was cancelled by something of its own.")
             self._emit(HandlerStopped(run.claim.id, run.stop_reason.value))
-            return _outcome_of_stop(run)
+            return run.outcome_of_stop()
         except Exception as error:  # noqa: BLE001 - in what is prepared for a handler: still its own task's
             self._emit(HandlerRaised(run.claim.id, error))
             return Retry(None, f"{type(error).__name__}: {in_words(error)}")
@@ -169,7 +137,7 @@ class Executor:
         run.is_recording = True
         if self._toolbox.progress.is_unwritten(run.claim):
             await self._toolbox.progress.flush()
-        await self._recorder.submit(run.claim, _record_of(run, outcome))
+        await self._recorder.submit(run.claim, run.record_of(outcome))
 
     def _wait_for_grace(self, run: Run) -> None:
         """Until it is over a handler ends in order, and is not interrupted."""
@@ -186,9 +154,12 @@ class Executor:
         run.is_given_up = True
         run.task.cancel()  # once more, for what it is worth
         self._stop_working(run)
-        outcome = _outcome_of_stop(run)
-        task = asyncio.create_task(self._record(run, outcome) if outcome else asyncio.sleep(0))
-        task.add_done_callback(lambda task: self._forget(run, task))
+        outcome = run.outcome_of_stop()
+        if outcome is None:
+            self._forget(run)
+            return
+        recording = asyncio.create_task(self._record(run, outcome))
+        recording.add_done_callback(lambda task: self._recorded(run, task))
 
     def _stop_working(self, run: Run) -> None:
         if run.is_working:
@@ -200,30 +171,19 @@ class Executor:
             if not task.cancelled():
                 task.exception()  # it counts for nothing any more, so nobody needs to hear of it
             return
-        if task.cancelled() and not run.is_recording and (outcome := _outcome_of_stop(run)) is not None:
-            self._recorder.submit(run.claim, _record_of(run, outcome))  # stopped before its first step
-        self._forget(run, task)
+        if task.cancelled() and not run.is_recording and (outcome := run.outcome_of_stop()) is not None:
+            self._recorder.submit(run.claim, run.record_of(outcome))  # stopped before its first step
+        self._recorded(run, task)
 
-    def _forget(self, run: Run, task: "asyncio.Task[None]") -> None:
+    def _recorded(self, run: Run, task: "asyncio.Task[None]") -> None:
+        self._forget(run)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_crash(error)
+
+    def _forget(self, run: Run) -> None:
         if run.timer is not None:
             run.timer.cancel()
         self._stop_working(run)
         run.lane.record()
         if self.runs.get(run.claim.id) is run:
             del self.runs[run.claim.id]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_crash(error)
-
-
-def _record_of(run: Run, outcome: Outcome | Released) -> Record:
-    return outcome if isinstance(outcome, Released) else verdict(run.claim, run.handler, outcome)
-
-
-def _outcome_of_stop(run: Run) -> Outcome | Released | None:
-    match run.stop_reason:
-        case StopReason.RELEASED:
-            return Released(run.stop_reason.value)
-        case StopReason.TIMEOUT:
-            return Retry(None, f"It was stopped after {run.timeout_seconds:g} s.", ErrorCode.TIMEOUT)
-        case _:
-            return None

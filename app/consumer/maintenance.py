@@ -7,8 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from app.consumer.executor import Executor, StopReason
+from app.consumer.executor import Executor
 from app.consumer.heartbeat import Lease
+from app.consumer.run import StopReason
 from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
 from app.core.events import Emit, QuarantineNotStarted, TaskFailed, TasksRecovered, TasksReleased

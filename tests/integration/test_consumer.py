@@ -3,8 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from statistics import quantiles
 from uuid import UUID
 
@@ -14,7 +13,6 @@ from redis.asyncio import Redis
 from app.consumer.consumer import Consumer, StopRequest
 from app.core.config import Settings
 from app.core.events import (
-    ConsumerStarted,
     HandlerStopped,
     LeaseLapsed,
     LeaseRegained,
@@ -29,6 +27,7 @@ from app.queue.follow_up import FollowUp
 from app.queue.wakeup import CHANNEL, Wakeup
 from tests.conftest import quick_settings
 from tests.integration.conftest import LIST, Insert
+from tests.support.consuming import consuming
 from tests.support.proxy import Proxy
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
@@ -40,23 +39,6 @@ _CLAIM_DUE = re.compile(rb"\0\0\0\x10.{16}\0\0\0\x08", re.DOTALL)
 
 LONG = '{"simulate_seconds": 60}'
 SHORT = '{"simulate_seconds": 0}'
-
-
-@asynccontextmanager
-async def consuming(settings: Settings, events: EventLog) -> AsyncIterator[None]:
-    """A consumer that claims."""
-    stop = StopRequest()
-    consumer = asyncio.create_task(Consumer(settings, Catalog.load(settings), events).run(stop))
-    started = asyncio.create_task(events.seen(ConsumerStarted))
-    await asyncio.wait([consumer, started], return_when=asyncio.FIRST_COMPLETED)
-    try:
-        await started
-        yield
-    finally:
-        stop()
-        stop()
-        async with asyncio.timeout(15):
-            await consumer
 
 
 @pytest.fixture

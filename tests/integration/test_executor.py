@@ -17,9 +17,10 @@ import pytest
 from pydantic import field_validator
 
 from app.consumer.children import ChildPool
-from app.consumer.executor import Executor, StopReason
+from app.consumer.executor import Executor
 from app.consumer.lane import Lane
 from app.consumer.recorder import Recorder
+from app.consumer.run import StopReason
 from app.consumer.tools import Toolbox
 from app.consumer.verdict import Completed
 from app.core.config import Settings
