@@ -7,6 +7,9 @@ UV ?= uv
 COMPOSE = docker compose --env-file .env.dev
 COMPOSE_TEST = docker compose -f docker-compose.test.yml
 N ?= 2
+# Most tests wait for processes, so more of them than there are cores are run at a time; each file by one process.
+TEST_PROCESSES ?= 4
+PYTEST = .venv/bin/pytest -n $(TEST_PROCESSES) --dist loadfile
 
 # The Docker CLI alone is not enough: an engine must answer, and know compose.
 DOCKER_WORKS = docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
@@ -32,7 +35,7 @@ test: ## run the whole test suite: on Docker where an engine answers, else on em
 	fi
 
 test-embedded: .venv/dev.stamp ## run the test suite on embedded servers
-	@.venv/bin/pytest
+	@$(PYTEST)
 
 test-docker: ## run the test suite in containers
 	@$(COMPOSE_TEST) up --build --abort-on-container-exit --exit-code-from tests; status=$$?; \
@@ -43,7 +46,7 @@ check: .venv/dev.stamp ## the gate: lint, format, types, imports, tests on embed
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy --strict app bench tests
 	.venv/bin/lint-imports
-	.venv/bin/pytest
+	$(PYTEST)
 
 migrate: .venv/run.stamp ## bring the schema of DATABASE_URL up to date
 	@.venv/bin/python -m app.db.migrate
