@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from app.core.api_keys import digest
 from app.keys import add_key
 
 
@@ -17,6 +18,14 @@ class KeysFile:
         """Make a key; it is returned, and the one that `headers` sends for this name."""
         self._keys[name], _ = add_key(str(self.path), name, role, tenant)
         return self._keys[name]
+
+    def key(self, name: str) -> str:
+        """The key of this name."""
+        return self._keys[name]
+
+    def digest(self, name: str) -> str:
+        """What the file has of it."""
+        return digest(self._keys[name].encode()).hex()
 
     def headers(self, name: str) -> dict[str, str]:
         """What a request with the key of this name sends."""
