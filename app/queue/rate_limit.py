@@ -21,7 +21,7 @@ from app.utils.batcher import Batcher
 
 BUCKETS = "taskmill:rate"
 WINDOW = 60.0  # seconds in which a bucket fills up
-PATIENCE_SECONDS = 0.01  # that a request waits for Redis; then its process decides
+PATIENCE_SECONDS = 0.02  # that a request waits for Redis; then its process decides
 CALL_SECONDS = 1.0  # after which a call has failed
 SILENCE_SECONDS = 0.5  # after a failure each process counts for itself so long
 _BATCH = 1_000
@@ -93,7 +93,8 @@ class RateLimiter:
             wanted[request] = wanted.get(request, 0) + 1
         if not self._is_away():
             call = asyncio.create_task(self._ask(wanted))
-            await asyncio.wait([call], timeout=PATIENCE_SECONDS)
+            for _ in range(2):  # the first half may go by while this process is busy itself, and not Redis
+                await asyncio.wait([call], timeout=PATIENCE_SECONDS / 2)
             if not call.done():
                 # It goes on, since what it takes is taken; until it is done, nobody waits for another.
                 self._late = call
