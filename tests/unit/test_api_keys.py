@@ -11,7 +11,6 @@ import pytest
 
 from app.core.api_keys import digest, load_keys
 from app.core.caller import Caller, Role
-from app.core.config import Settings
 from app.core.errors import SettingsError
 from app.keys import PREFIX, add_key
 
@@ -66,11 +65,6 @@ WRONG = {
 def file(tmp_path: Path) -> Path:
     """Where the file is to be."""
     return tmp_path / "keys.toml"
-
-
-def test_the_default_file_has_comments_only() -> None:
-    """So that nobody is asked for a key."""
-    assert load_keys(str(ROOT / Settings.model_fields["keys_file"].default)) == {}
 
 
 def test_the_example_in_the_default_file_is_right(file: Path) -> None:
