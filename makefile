@@ -16,7 +16,7 @@ DOCKER_WORKS = docker info >/dev/null 2>&1 && docker compose version >/dev/null 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-embedded test-docker check migrate build start stop scale logs lock clean
+.PHONY: help run key test test-embedded test-docker check migrate build start stop scale logs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ help: ## list the targets
 # A single simple command, so that make starts it without a shell between and SIGTERM reaches it.
 run: .venv/run.stamp ## start everything here, with embedded PostgreSQL and Valkey (PORT=8000, DATA_DIR=data)
 	@.venv/bin/python -m app.embedded --env-file .env.dev
+
+# Needs nothing but Python, so that it serves `make start` as well. The file that `make run` reads, unless told otherwise.
+key: ## make an API key, printed once: make key NAME=billing [ROLE=write] [TENANT=acme]
+	@KEYS_FILE="$${KEYS_FILE:-$$(sed -n 's/^KEYS_FILE=//p' .env.dev)}" \
+	  $(PYTHON) -m app.keys "$$NAME" --role "$$ROLE" --tenant "$$TENANT"
 
 test: ## run the whole test suite: on Docker where an engine answers, else on embedded servers
 	@if $(DOCKER_WORKS); then \

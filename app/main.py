@@ -10,10 +10,13 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api.errors import add_error_handlers
+from app.api.gate import Gate
 from app.api.group_api import GroupApi
 from app.api.group_routes import group_routes
 from app.api.head import HeadAsGet
 from app.api.health_api import health_router
+from app.api.key_docs import describe_keys
+from app.api.key_ring import KeyRing
 from app.api.openapi import add_documentation
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
@@ -28,6 +31,7 @@ from app.core.logging import log_event, set_up_logging
 from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.follow_up import FollowUp
+from app.queue.rate_limit import RateLimiter
 from app.queue.wakeup import Wakeup
 
 # A request may wait behind a statement that fails before its own does: together that stays under 5 seconds.
@@ -37,10 +41,11 @@ STOP_SECONDS = 3.0
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application, with what it needs. Settings come from the environment where none are given."""
-    settings, catalog = _load_or_exit(settings)
+    settings, catalog, keys = _load_or_exit(settings)
     set_up_logging(settings)
     database = Database(settings.database_url, settings.database_pool_size, STATEMENT_SECONDS)
     wakeup = Wakeup(settings.redis_url, log_event)
+    limiter = RateLimiter(settings.redis_url, log_event)
     follow_up = FollowUp(database, wakeup, log_event)
     reader = TaskReader(database)
     services = Services(settings, catalog, database, reader, wakeup, follow_up, log_event)
@@ -51,13 +56,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # A full collection over what FastAPI has loaded takes tens of milliseconds, in the middle of some request.
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
+        following = asyncio.create_task(keys.follow())
         yield
+        following.cancel()
         with suppress(TimeoutError):  # of frozen servers: Supervisor waits no longer
             async with asyncio.timeout(STOP_SECONDS):
                 for part in (tasks, groups, reader):
                     await part.drain()
                 await follow_up.drain()
                 await wakeup.close()
+                await limiter.close()
         await database.close()
 
     app = FastAPI(
@@ -71,16 +79,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.include_router(health_router(database, wakeup))
     add_documentation(app, catalog.kinds)
+    describe_keys(app, keys)
     add_error_handlers(app)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(Gate, keys=keys, limiter=limiter, rate_limit=settings.rate_limit)
     return app
 
 
-def _load_or_exit(settings: Settings | None) -> tuple[Settings, Catalog]:
+def _load_or_exit(settings: Settings | None) -> tuple[Settings, Catalog, KeyRing]:
     try:
         settings = settings or load(Settings)
         catalog = Catalog.load(settings)
         load_declared(settings, catalog.check)  # the consumers' concern, but what is wrong stops everybody
+        keys = KeyRing(settings, log_event)
     except SettingsError as error:
         sys.exit(f"taskmill: {error}")
-    return settings, catalog
+    return settings, catalog, keys

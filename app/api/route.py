@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from app.api.errors import MEDIA_TYPE
+from app.api.caller import caller
+from app.api.errors import MEDIA_TYPE, ProblemError
 from app.api.openapi import reference
 from app.api.schemas import Problem
+from app.core.caller import Role
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -35,16 +37,33 @@ Endpoint = Callable[[Scope, Receive], Awaitable[bytes | Reply]]
 
 
 class BytesRoute(APIRoute):
-    """`endpoint(scope, receive)` returns the body of a JSON answer with the route's status, a Reply, or raises."""
+    """`endpoint(scope, receive)` returns the body of a JSON answer with the route's status, a Reply, or raises.
 
-    def __init__(self, path: str, endpoint: Endpoint, *, method: str, status_code: int, **documentation: Any) -> None:
+    `role`: that the caller's key needs; without one, READ for GET and WRITE for the rest.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Endpoint,
+        *,
+        method: str,
+        status_code: int,
+        role: Role | None = None,
+        **documentation: Any,
+    ) -> None:
         async def documented() -> None:
             """Stands in for the endpoint in the documentation, and is never called."""
 
         documented.__doc__ = endpoint.__doc__
         super().__init__(path, documented, methods=[method], status_code=status_code, **documentation)
+        needed = self.role = role or (Role.READ if method == "GET" else Role.WRITE)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if caller(scope).role < needed:
+                raise ProblemError(
+                    HTTPStatus.FORBIDDEN, f"The API key may not do this: it takes the role {needed.name.lower()}."
+                )
             try:
                 reply = await endpoint(scope, receive)
             except ClientDisconnect:

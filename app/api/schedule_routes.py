@@ -14,6 +14,7 @@ from app.api.schedule_schemas import (
     ScheduleView,
 )
 from app.api.task_schemas import TASK_EXAMPLE, TaskView
+from app.core.caller import Role
 from app.core.schedule import NAME_PATTERN
 
 _EXAMPLE_PATH = f"/schedule/{SCHEDULE_EXAMPLE['name']}"
@@ -27,6 +28,7 @@ def schedule_routes(api: ScheduleApi) -> list[BytesRoute]:
             "/schedule/{name}",
             api.put,
             method="PUT",
+            role=Role.ADMIN,
             status_code=HTTPStatus.OK,
             operation_id="putSchedule",
             summary="Make or change a schedule",
@@ -58,6 +60,7 @@ def schedule_routes(api: ScheduleApi) -> list[BytesRoute]:
             "/schedule",
             api.list_page,
             method="GET",
+            role=Role.ADMIN,
             status_code=HTTPStatus.OK,
             operation_id="listSchedules",
             summary="List schedules",
@@ -78,6 +81,7 @@ def schedule_routes(api: ScheduleApi) -> list[BytesRoute]:
             "/schedule/{name}",
             api.get,
             method="GET",
+            role=Role.ADMIN,
             status_code=HTTPStatus.OK,
             operation_id="getSchedule",
             summary="Get a schedule",
@@ -91,6 +95,7 @@ def schedule_routes(api: ScheduleApi) -> list[BytesRoute]:
             "/schedule/{name}",
             api.delete,
             method="DELETE",
+            role=Role.ADMIN,
             status_code=HTTPStatus.NO_CONTENT,
             operation_id="deleteSchedule",
             summary="Delete a schedule",
@@ -103,6 +108,7 @@ def schedule_routes(api: ScheduleApi) -> list[BytesRoute]:
             "/schedule/{name}/run",
             api.run,
             method="POST",
+            role=Role.ADMIN,
             status_code=HTTPStatus.CREATED,
             operation_id="runSchedule",
             summary="Run a schedule now",

@@ -3,6 +3,8 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from app.core.api_keys import DEFAULT_FILE
+
 
 class ApiSettings(BaseSettings):
     """A part of core/config.py's Settings."""
@@ -10,9 +12,7 @@ class ApiSettings(BaseSettings):
     idempotency_hours: float = Field(
         default=24, gt=0, le=8_760, allow_inf_nan=False, description="How long an Idempotency-Key is remembered."
     )
-    keys_file: str = Field(
-        default="config/keys.toml", description="Hashes of the API keys; without any, none is asked."
-    )
+    keys_file: str = Field(default=DEFAULT_FILE, description="Hashes of the API keys; without any, none is asked.")
     rate_limit: int = Field(
         default=0, ge=0, le=100_000_000, description="Requests a minute for each API key; 0 is no limit."
     )

@@ -33,6 +33,8 @@ LEVELS: dict[type[e.Event], int] = {
     e.TicksMissed: logging.WARNING,
     e.ScheduleUnreadable: logging.ERROR,
     e.ServiceDown: logging.ERROR,
+    e.KeysGone: logging.ERROR,
+    e.KeysUnreadable: logging.ERROR,
 }
 
 Line = tuple[str, dict[str, Any]]
@@ -112,6 +114,12 @@ def lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912, PLR0915 - o
             yield "schedule missed ticks", {"schedule": schedule, "first": first, "last": last}
         case e.ScheduleUnreadable(schedule, reason):
             yield "schedule can't be read: its ticks wait", {"schedule": schedule, "error": reason}
+        case e.KeysTakenUp(count):
+            yield "API keys taken up", {"valid": count}
+        case e.KeysGone(file):
+            yield "API keys are gone: every request that needs one is refused", {"file": file}
+        case e.KeysUnreadable(reason):
+            yield "API keys can't be read: those of before stay valid", {"error": reason}
         case e.ServiceDown(service, doing, reason):
             yield f"{service} does not answer while {doing}; trying on", {"error": reason}
         case e.ServiceUp(service, doing):

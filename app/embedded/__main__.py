@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from app.core.api_keys import load_keys
 from app.core.config import Settings, load
 from app.core.declared import load_declared
 from app.core.errors import TaskmillError
@@ -29,6 +30,7 @@ def main() -> int:
         embedded = _choose(folders)
         settings = load(Settings)
         load_declared(settings, Catalog.load(settings).check)
+        load_keys(settings.keys_file)
         launch(settings, folders, embedded)
     except StoppedError:
         return 0

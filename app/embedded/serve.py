@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
+from app.core.api_keys import load_keys
 from app.core.config import Settings, load
 from app.core.declared import load_declared
 from app.core.errors import TaskmillError
@@ -21,6 +22,7 @@ def main() -> int:
     try:
         settings = load(Settings)
         load_declared(settings, Catalog.load(settings).check)
+        load_keys(settings.keys_file)
         run = _run_folder()
     except TaskmillError as error:
         complain(str(error))

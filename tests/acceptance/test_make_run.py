@@ -35,6 +35,7 @@ class Run:
     def __init__(self, data: Path, port: int, log: Path, **variables: str) -> None:
         # As on a developer's machine: what the test run has set for itself does not count.
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        kept["KEYS_FILE"] = os.devnull  # the checkout may have keys
         settings = {"DATA_DIR": str(data), "PORT": str(port), "SIMULATE_SECONDS": SIMULATE_SECONDS}
         self.url = f"http://127.0.0.1:{port}"
         self._log = log

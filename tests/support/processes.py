@@ -80,6 +80,7 @@ class Service:
             "REDIS_URL": redis_url,
             "LOG_FORMAT": "text",
             "LOG_LEVEL": "debug",
+            "KEYS_FILE": os.devnull,  # the checkout may have keys
             **{name.upper(): str(value) for name, value in settings.items()},
         }
         self.processes: list[Process] = []

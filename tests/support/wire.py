@@ -49,12 +49,18 @@ class Wire:
 
     async def answer(self) -> Answer:
         """Read an answer that has a Content-Length."""
+        head = await self.head()
+        async with asyncio.timeout(ANSWER_SECONDS):
+            body = await self._reader.readexactly(int(head.headers["content-length"]))
+        return Answer(head.status, head.headers, body)
+
+    async def head(self) -> Answer:
+        """Read an answer up to its body."""
         async with asyncio.timeout(ANSWER_SECONDS):
             status_line, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             pairs = (line.partition(":") for line in lines if line)
             headers = {name.lower(): value.strip() for name, _, value in pairs}
-            body = await self._reader.readexactly(int(headers["content-length"]))
-            return Answer(int(status_line.split()[1]), headers, body)
+            return Answer(int(status_line.split()[1]), headers, b"")
 
     async def ask(self, data: bytes) -> Answer:
         """Send a request and read its answer; an answer may come before the request is sent in full."""

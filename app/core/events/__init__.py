@@ -22,6 +22,7 @@ from app.core.events.handler import (
     HandlerStuck,
     LoopBlocked,
 )
+from app.core.events.keys import KeysGone, KeysTakenUp, KeysUnreadable
 from app.core.events.schedule import ScheduleTicked, ScheduleUnreadable, TicksMissed
 from app.core.events.server import ServiceDown, ServiceUp
 from app.core.events.task import (
@@ -56,6 +57,9 @@ __all__ = [
     "HandlerRaised",
     "HandlerStopped",
     "HandlerStuck",
+    "KeysGone",
+    "KeysTakenUp",
+    "KeysUnreadable",
     "LeaseLapsed",
     "LeaseLost",
     "LeaseRegained",
