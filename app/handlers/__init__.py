@@ -9,10 +9,11 @@ from app.core.config import Settings
 from app.core.errors import SettingsError, UnknownKindError
 from app.handler_api.context import Options
 from app.handler_api.handler import Handler
+from app.handlers.callback.handler import HANDLER as CALLBACK
 from app.handlers.http.handler import HANDLER as HTTP
 from app.handlers.simulate.handler import HANDLER as SIMULATE
 
-HANDLERS: tuple[Handler[Any, Any], ...] = (SIMULATE, HTTP)
+HANDLERS: tuple[Handler[Any, Any], ...] = (SIMULATE, HTTP, CALLBACK)
 
 
 @dataclass(frozen=True, slots=True)
