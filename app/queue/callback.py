@@ -8,12 +8,11 @@ from app.queue.read_group import MEMBERS
 
 KIND = "callback"
 
-# In the form of a UUID version 7 (RFC 9562): by the time, and so at the right edge of the index; PostgreSQL makes them
-# itself from 18 on. set_bit turns version 4 into 7.
+# In the form of a UUID version 7 (RFC 9562): milliseconds, and 12 bits of their fraction (6.2, method 3), so that ids
+# are in the order in which they were made, and at the right edge of the index. PostgreSQL makes them itself from 18 on.
 UUID7 = """
-encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
-    substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1),
-    'hex')::uuid
+(overlay(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 4096000)::bigint), 15, '0') PLACING '7' FROM 13 FOR 0)
+    || right(gen_random_uuid()::text, 17))::uuid
 """
 
 

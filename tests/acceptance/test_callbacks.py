@@ -1,20 +1,15 @@
 """Callbacks: over the API, by real consumers, to a real receiver."""
 
-import asyncio
 import base64
-import json
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import web
 from standardwebhooks import Webhook
 
-from app.core.task import TaskStatus
 from tests.support.processes import Service, service
-from tests.support.receiver import Heard, Receiver, answering, receiving
-from tests.support.types import Connection
+from tests.support.receiver import Heard, Receiver, receiving
 from tests.support.waiting import until
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
@@ -115,9 +110,9 @@ async def test_each_end_is_told(database_url: str, redis_url: str, receiver: Rec
             path = f"/{'group' if kind == 'group.ended' else 'task'}/{its_id}"
             now = (await taskmill.client.get(path)).json()
             # As GET answers it; but what is left to the kind is null.
-            assert message["data"] | {"max_attempts": now.get("max_attempts")} | {"timeout_seconds": now.get("timeout_seconds")} == (
-                now if kind != "group.ended" else now | {"max_attempts": None, "timeout_seconds": None}
-            )
+            assert message["data"] | {"max_attempts": now.get("max_attempts")} | {
+                "timeout_seconds": now.get("timeout_seconds")
+            } == (now if kind != "group.ended" else now | {"max_attempts": None, "timeout_seconds": None})
             assert message["timestamp"] == now["ended_at" if kind == "group.ended" else "finished_at"]
             delivery = await _delivered(taskmill, path)
             assert delivery["webhook_id"] == each.headers["webhook-id"]
