@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
+from app.api.group_schemas import GroupView
 from app.api.json_text import utc
 from app.api.schemas import to_json
+from app.api.task_schemas import TaskView
 from app.core.delivery import Delivery
 from app.core.task import TaskStatus
 from app.handlers.callback.tries import Try, read_delivered, read_failed
@@ -83,6 +85,28 @@ DELIVERIES_EXAMPLE: dict[str, Any] = {
         }
     ]
 }
+
+
+class TaskEnded(BaseModel):
+    """What is sent to a task's `callback_url`."""
+
+    type: Annotated[Literal["task.completed", "task.failed", "task.canceled"], Field(examples=["task.completed"])]
+    timestamp: Annotated[datetime, Field(description="When it ended.")]
+    data: Annotated[
+        TaskView,
+        Field(
+            description="The task as it ended. What was left to its kind (`max_attempts`, `timeout_seconds`) is null."
+        ),
+    ]
+
+
+class GroupEnded(BaseModel):
+    """What is sent to a group's `callback_url`."""
+
+    type: Annotated[Literal["group.ended"], Field(examples=["group.ended"])]
+    timestamp: Annotated[datetime, Field(description="When it ended.")]
+    data: Annotated[GroupView, Field(description="The group as it ended.")]
+
 
 _WORDS: dict[str, str] = {TaskStatus.PROCESSING: "delivering", TaskStatus.COMPLETED: "delivered"}
 
