@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.delivery_api import DeliveryApi
+from app.api.delivery_routes import delivery_routes
 from app.api.errors import add_error_handlers
 from app.api.gate import Gate
 from app.api.group_api import GroupApi
@@ -50,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     reader = TaskReader(database)
     services = Services(settings, catalog, database, reader, wakeup, follow_up, log_event)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
+    deliveries = DeliveryApi(services, groups)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -74,7 +77,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        routes=[*task_routes(tasks), *group_routes(groups), *schedule_routes(schedules)],
+        routes=[
+            *task_routes(tasks),
+            *group_routes(groups),
+            *delivery_routes(deliveries),
+            *schedule_routes(schedules),
+        ],
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))

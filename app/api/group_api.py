@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope
 from uuid_utils.compat import uuid7
 
 from app.api.body import parse, read_body
+from app.api.callback_url import CallbackUrls
 from app.api.caller import caller
 from app.api.errors import MOST_ERRORS, Errors, ProblemError
 from app.api.group_schemas import (
@@ -45,6 +46,7 @@ class GroupApi:
         self._body_limit = services.settings.body_limit_bytes
         self._default_kind = services.settings.default_kind
         self._catalog = services.catalog
+        self._callback_urls = CallbackUrls(services.settings, services.catalog)
         self._database = services.database
         self._creator = GroupCreator(services.database, services.wakeup, services.follow_up, services.emit)
         self._canceler = GroupCanceler(services.database, services.follow_up, services.emit)
@@ -56,6 +58,7 @@ class GroupApi:
         Once all have ended, whatever became of them, the task `then` is started.
         """
         body = parse(NewGroupBody, await read_body(scope, receive, self._body_limit))
+        self._callback_urls.check(body.callback_url)
         group_id, trace, tenant = uuid7(), traceparent(scope), caller(scope).tenant
         errors: list[tuple[str, str]] = []
         members = []
@@ -70,21 +73,22 @@ class GroupApi:
         if errors:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "A task is not what its kind takes.", errors)
         try:
-            group = await self._creator.create(NewGroup(group_id, members, body.on_failure, then, tenant))
+            new = NewGroup(group_id, members, body.on_failure, then, tenant, body.callback_url)
+            group = await self._creator.create(new)
         except RejectedRowError as error:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/tasks", str(error))]) from error
         return render_group(group, [task.id for task in members])
 
     async def get(self, scope: Scope, _: Receive) -> bytes:
         """A group by its id: how many of its tasks have which status, how far they are, and what went wrong first."""
-        return render_group(await self._find(scope))
+        return render_group(await self.find(scope))
 
     async def cancel(self, scope: Scope, _: Receive) -> bytes:
         """Cancel all tasks of a group that are pending or processing. Its `then` task is not started.
 
         Canceling again changes nothing.
         """
-        group_id = _group_id(scope) if caller(scope) is EVERYBODY else (await self._find(scope)).id
+        group_id = _group_id(scope) if caller(scope) is EVERYBODY else (await self.find(scope)).id
         group = await self._canceler.cancel(group_id)
         if group is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
@@ -92,7 +96,8 @@ class GroupApi:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "The group has already ended; it can't be canceled.")
         return render_group(group)
 
-    async def _find(self, scope: Scope) -> Group:
+    async def find(self, scope: Scope) -> Group:
+        """The group whose id is in the path. Raises ProblemError: 404 also for what the caller may not see."""
         group = await self._reads.submit(_group_id(scope))
         if group is None or not caller(scope).sees(group.tenant):
             raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
@@ -120,6 +125,9 @@ class GroupApi:
             errors += self._errors(kind, sample_content(content), pointer)
         else:
             errors += self._errors(kind, content, pointer)
+        wrong = self._callback_urls.what_is_wrong(body.callback_url)
+        if wrong is not None:
+            errors.append((f"{pointer}/callback_url", wrong))
         return body.to_task(uuid7(), kind, content, trace, tenant)
 
     def _errors(self, kind: str, content: str, pointer: str) -> Errors:

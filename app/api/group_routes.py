@@ -2,6 +2,8 @@
 
 from http import HTTPStatus
 
+from app.api.callback_docs import callbacks
+from app.api.delivery_schemas import GroupEnded
 from app.api.group_api import NOT_FOUND, GroupApi
 from app.api.group_schemas import (
     CANCELED_GROUP_EXAMPLE,
@@ -31,7 +33,10 @@ def group_routes(api: GroupApi) -> list[BytesRoute]:
             tags=["group"],
             response_model=NewGroupView,
             response_description="The group and all its tasks are kept; or, with any other answer but 500, none.",
-            openapi_extra={"requestBody": accepts(NewGroupBody, NEW_GROUP_EXAMPLES)},
+            openapi_extra={
+                "requestBody": accepts(NewGroupBody, NEW_GROUP_EXAMPLES),
+                "callbacks": callbacks(GroupEnded),
+            },
             responses={HTTPStatus.CREATED: example(NEW_GROUP_EXAMPLE)}
             | problems(
                 "/group",

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.callback_url import CallbackUrl
 from app.api.json_text import quoted, text, utc
 from app.api.new_task_schemas import NewTaskBody
 from app.api.schemas import REFERENCE, TEXT
@@ -50,6 +51,9 @@ class NewGroupBody(BaseModel):
     then: Annotated[ThenBody | None, Field(description="A task that is started once, when all members have ended.")] = (
         None
     )
+    callback_url: Annotated[
+        CallbackUrl | None, Field(description="Is told, signed, when the group has ended: see the callback `ended`.")
+    ] = None
 
 
 NEW_GROUP_EXAMPLES: dict[str, dict[str, Any]] = {
@@ -58,6 +62,10 @@ NEW_GROUP_EXAMPLES: dict[str, dict[str, Any]] = {
         "tasks": [{"content": {"simulate_seconds": 1}}, {"kind": "simulate", "content": "b", "priority": "high"}],
         "on_failure": "cancel_rest",
         "then": {"kind": "simulate", "content": {"report": 17}},
+    },
+    "tell when all have ended": {
+        "tasks": [{"content": "a"}, {"content": "b"}],
+        "callback_url": "https://example.com/hooks/taskmill",
     },
 }
 

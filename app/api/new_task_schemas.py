@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from app.api.callback_url import CallbackUrl
 from app.api.schemas import AnyJson
 from app.core.task import NewTask, Priority
 
@@ -99,6 +100,9 @@ class NewTaskBody(TaskOptions):
         str | None,
         Field(description="Which handler does it; DEFAULT_KIND where it is left out.", examples=["simulate"]),
     ] = None
+    callback_url: Annotated[
+        CallbackUrl | None, Field(description="Is told, signed, when the task has ended: see the callback `ended`.")
+    ] = None
 
     def to_task(self, task_id: UUID, kind: str, content: str, traceparent: str | None, tenant: str | None) -> NewTask:
         """The task that is asked for."""
@@ -117,6 +121,7 @@ class NewTaskBody(TaskOptions):
             concurrency_limit=self.concurrency_limit,
             traceparent=traceparent,
             tenant=tenant,
+            callback_url=self.callback_url,
         )
 
 
@@ -131,4 +136,5 @@ NEW_TASK_EXAMPLES: dict[str, dict[str, Any]] = {
         "timeout_seconds": 30,
     },
     "one at a time": {"content": "hello", "concurrency_key": "customer-17"},
+    "tell when it has ended": {"content": "hello", "callback_url": "https://example.com/hooks/taskmill"},
 }

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from app.api.delivery_schemas import GroupEnded, TaskEnded
 from app.api.group_schemas import THEN_CONTENT, NewGroupBody, ThenBody
 from app.api.new_task_schemas import NewTaskBody
 from app.api.schedule_schemas import ScheduleBody
@@ -56,6 +57,9 @@ def _describe(app: FastAPI, kinds: Sequence[str]) -> dict[str, Any]:
         schemas = schema["components"]["schemas"]
         for model in (NewTaskBody, NewGroupBody, ScheduleBody, Problem, Readiness):
             schemas.update(_definitions(model))
+        for message in (TaskEnded, GroupEnded):  # of what FastAPI has by its own names already
+            schemas[_name(message)] = message.model_json_schema(ref_template="#/components/schemas/{model}")
+            del schemas[_name(message)]["$defs"]
         # Put in here, since pydantic does not refer to what is no model.
         schemas["JsonValue"] = JSON_VALUE
         for model in (NewTaskBody, ScheduleBody):

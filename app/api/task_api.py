@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope
 from uuid_utils.compat import uuid7
 
 from app.api.body import parse, read_body
+from app.api.callback_url import CallbackUrls
 from app.api.caller import caller
 from app.api.errors import ProblemError
 from app.api.new_task_schemas import NewTaskBody
@@ -33,6 +34,7 @@ class TaskApi:
         self._body_limit = services.settings.body_limit_bytes
         self._default_kind = services.settings.default_kind
         self._catalog = services.catalog
+        self._callback_urls = CallbackUrls(services.settings, services.catalog)
         self._render = TaskRenderer(services.catalog)
         self._reader = services.reader
         self._reopener = Reopener(services.database, services.follow_up, services.emit)
@@ -50,6 +52,7 @@ class TaskApi:
         kind = self._default_kind if body.kind is None else body.kind
         content = to_json(body.content)
         self._catalog.check(kind, content)
+        self._callback_urls.check(body.callback_url)
         task = body.to_task(uuid7(), kind, content, traceparent(scope), caller(scope).tenant)
         return self._render(await self._creates.submit(task))
 

@@ -2,6 +2,8 @@
 
 from http import HTTPStatus
 
+from app.api.callback_docs import callbacks
+from app.api.delivery_schemas import TaskEnded
 from app.api.new_task_schemas import NEW_TASK_EXAMPLES, NewTaskBody
 from app.api.route import NO_DATABASE, BytesRoute, accepts, example, problems, task_id_parameter
 from app.api.task_api import TaskApi
@@ -24,7 +26,10 @@ def task_routes(api: TaskApi) -> list[BytesRoute]:
             tags=["task"],
             response_model=TaskView,
             response_description="The task is kept: it will run, whatever happens to any process or to Redis.",
-            openapi_extra={"requestBody": accepts(NewTaskBody, NEW_TASK_EXAMPLES)},
+            openapi_extra={
+                "requestBody": accepts(NewTaskBody, NEW_TASK_EXAMPLES),
+                "callbacks": callbacks(TaskEnded),
+            },
             responses={HTTPStatus.CREATED: example(TASK_EXAMPLE)}
             | problems(
                 "/task",

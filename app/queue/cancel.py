@@ -6,6 +6,7 @@ from uuid import UUID
 from app.core.events import Emit, TasksCanceled
 from app.core.task import Task, TaskStatus
 from app.db.engine import Database
+from app.queue.callback import DELIVERY, TELL
 from app.queue.finish import Left
 from app.queue.follow_up import FollowUp
 from app.queue.read import COLUMNS, read_tasks
@@ -19,11 +20,13 @@ WITH live AS MATERIALIZED (
     WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')
     ORDER BY id
     FOR UPDATE
-)
-UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), version = version + 1,
-    updated_at = clock_timestamp()
-FROM live WHERE tasks.id = live.id
-RETURNING {COLUMNS}, live.status AS was
+), ended AS (
+    UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), version = version + 1,
+        updated_at = clock_timestamp()
+    FROM live WHERE tasks.id = live.id
+    RETURNING {COLUMNS}, live.status AS was, {DELIVERY}
+), {TELL.format(ended="ended")}
+SELECT {COLUMNS.replace("tasks.", "ended.")}, was, delivery_id FROM ended
 """
 
 
@@ -43,12 +46,16 @@ class Canceler:
         DatabaseUnavailableError; the answer to a repeated call is then the same as if the first had got through.
         """
         canceled = await self._database.fetch(_CANCEL, ids)
-        tasks = {row["id"]: Task(*row[:-1]) for row in canceled}
+        tasks = {row["id"]: Task(*row[:-2]) for row in canceled}
         if canceled:
             self._wakeup.announce_canceled([row["id"] for row in canceled if row["was"] == TaskStatus.PROCESSING])
-            self._follow_up.left(Left(t.id, t.kind, t.priority, t.concurrency_key, t.group_id) for t in tasks.values())
+            self._follow_up.left(_left(tasks[row["id"]], row["delivery_id"]) for row in canceled)
             self._emit(TasksCanceled(list(tasks)))
         others = [task_id for task_id in ids if task_id not in tasks]
         if others:
             tasks |= await read_tasks(self._database, others)
         return [tasks.get(task_id) for task_id in ids]
+
+
+def _left(task: Task, delivery_id: UUID | None) -> Left:
+    return Left(task.id, task.kind, task.priority, task.concurrency_key, task.group_id, delivery_id)

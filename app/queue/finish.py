@@ -12,6 +12,7 @@ import asyncpg
 from app.core.errors import RejectedRowError
 from app.core.task import Claim, ErrorCode, TaskStatus
 from app.db.engine import Database
+from app.queue.callback import DELIVERY, TELL
 
 _LONGEST_MESSAGE = 2_000
 # A time inside of JSON, as all times are told.
@@ -40,13 +41,25 @@ def _held(**columns: str) -> str:
 
 
 _LEFT = "tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.group_id"
+# Of a CTE that has those, and callback.py's DELIVERY.
+LEFT = "id, kind, priority, concurrency_key, group_id, delivery_id"
 
-_COMPLETE = f"""
-{_held(id="uuid", claim_id="uuid", result="text")}
+_COMPLETED = f"""
 UPDATE tasks SET status = 'completed', result = held.result::json, finished_at = clock_timestamp(),
     version = version + 1, updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
 RETURNING {_LEFT}
+"""
+_COMPLETE = f"""
+{_held(id="uuid", claim_id="uuid", result="text")}
+{_COMPLETED}
+"""
+# Where one of them has a callback. A batch of one that has none would take a fifth longer by it (of 500: 1 %).
+_COMPLETE_AND_TELL = f"""
+{_held(id="uuid", claim_id="uuid", result="text")}, ended AS (
+    {_COMPLETED}, {DELIVERY}
+), {TELL.format(ended="ended")}
+SELECT {LEFT} FROM ended
 """
 
 # A group is marked in the statement that fails its member, so that the others are canceled whatever dies next: once,
@@ -69,9 +82,9 @@ _FAIL = f"""
     UPDATE tasks SET status = 'failed', error = held.error::jsonb || jsonb_build_object('at', {AT}),
         finished_at = clock_timestamp(), version = version + 1, updated_at = clock_timestamp()
     FROM held WHERE tasks.id = held.id
-    RETURNING {_LEFT}
-), {MARK_GROUPS}
-SELECT * FROM failed
+    RETURNING {_LEFT}, {DELIVERY}
+), {MARK_GROUPS}, {TELL.format(ended="failed")}
+SELECT {LEFT} FROM failed
 """
 
 # Keeps its claim id, which tells a lost answer from a lost claim.
@@ -110,13 +123,14 @@ WHERE tasks.claim_id = mine.claim_id AND tasks.status = $3
 
 
 class Left(NamedTuple):
-    """A task that has left `processing`, and what waits for that: others with its key, and its group."""
+    """A task that has left `processing`, and what waits for that: others with its key, its group, and its callback."""
 
     id: UUID
     kind: str
     priority: int
     concurrency_key: str | None
     group_id: UUID | None
+    delivery_id: UUID | None = None  # of the task that tells its end
 
 
 Written = Mapping[UUID, Left]
@@ -136,7 +150,8 @@ async def complete(database: Database, claims: Sequence[Claim], results: Sequenc
     The rest was canceled or taken away meanwhile. Raises DatabaseUnavailableError, and RejectedRowError, after which
     none of them is.
     """
-    return await _write(database, _COMPLETE, claims, TaskStatus.COMPLETED, results)
+    statement = _COMPLETE_AND_TELL if any(claim.has_callback for claim in claims) else _COMPLETE
+    return await _write(database, statement, claims, TaskStatus.COMPLETED, results)
 
 
 async def fail(database: Database, claims: Sequence[Claim], failures: Sequence[Failure]) -> Written:
@@ -172,7 +187,7 @@ async def _write(
         raise RejectedRowError(f"PostgreSQL refuses what is to be recorded: {error}") from error
     if len(rows) < len(claims):
         rows = [*rows, *await database.fetch(_WRITTEN_BY_US, ids, claim_ids, status)]
-    return {row[0]: Left._make(row) for row in rows}
+    return {row[0]: Left(*row) for row in rows}
 
 
 def _records(claims: Sequence[Claim], failures: Sequence[Failure]) -> list[str]:

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from app.core.errors import DatabaseUnavailableError
 from app.core.events import Emit, GroupEnded, MembersCanceled, TasksCreated
-from app.core.task import Hint
+from app.core.task import Hint, Priority
 from app.db.engine import Database
 from app.queue.admit import admit
+from app.queue.callback import KIND
 from app.queue.finish import Left
 from app.queue.settle import Ended, cancel_rest, end, find_due
 from app.queue.wakeup import Wakeup
@@ -31,13 +32,23 @@ class FollowUp:
     def left(self, tasks: Iterable[Left]) -> None:
         """These tasks have ended, or gone back to pending."""
         groups = set()
+        told = []
         for task in tasks:
+            if task.delivery_id is not None:
+                told.append(task.delivery_id)
             if task.concurrency_key is not None:
                 self._keys.submit(task.concurrency_key)
             if task.group_id is not None:
                 groups.add(task.group_id)
         for group_id in groups:
             self._groups.submit(group_id)
+        self.told(told)
+
+    def told(self, delivery_ids: Sequence[UUID]) -> None:
+        """These deliveries were made, by what has ended."""
+        if delivery_ids:
+            self._wakeup.push([Hint(delivery_id, KIND, Priority.NORMAL) for delivery_id in delivery_ids])
+            self._emit(TasksCreated(delivery_ids))
 
     def pending_again(self, tasks: Sequence[Left]) -> None:
         """These tasks can be claimed, or admitted, at once."""
@@ -70,11 +81,13 @@ class FollowUp:
         if canceled:
             self._wakeup.announce_canceled([task.id for task in canceled if task.was_running])
             self.freed({task.concurrency_key for task in canceled if task.concurrency_key is not None})
+            self.told([task.delivery_id for task in canceled if task.delivery_id is not None])
             self._emit(MembersCanceled([task.id for task in canceled]))
 
     def _ended(self, groups: Sequence[Ended]) -> None:
         for group in groups:
             self._emit(GroupEnded(group.id, group.completed, group.failed, group.canceled))
+            self.told([] if group.delivery_id is None else [group.delivery_id])
             if group.then_id is None:
                 continue
             assert group.then_kind is not None

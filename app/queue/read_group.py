@@ -10,11 +10,7 @@ MOST_ERRORS = 10
 
 # Indexes tasks_group_live and tasks_group_ended, in one snapshot: a member is in one of the two, and each is counted
 # once however many are finishing meanwhile. Progress is a handler's word, so only numbers are summed.
-_SELECT = f"""
-SELECT groups.id, on_failure, total, then_id, created_at, canceled_at, ended_at,
-    members.pending, members.processing, members.completed, members.failed, members.canceled,
-    members.done::text, members.done_of::text, errors.first::text, tenant, callback_url
-FROM groups
+MEMBERS = f"""
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
         count(*) FILTER (WHERE status = 'processing') AS processing,
@@ -44,6 +40,14 @@ CROSS JOIN LATERAL (
         ORDER BY finished_at, id LIMIT {MOST_ERRORS}
     ) AS failed
 ) AS errors
+"""
+
+_SELECT = f"""
+SELECT groups.id, on_failure, total, then_id, created_at, canceled_at, ended_at,
+    members.pending, members.processing, members.completed, members.failed, members.canceled,
+    members.done::text, members.done_of::text, errors.first::text, tenant, callback_url
+FROM groups
+{MEMBERS}
 WHERE groups.id = ANY($1::uuid[])
 """
 

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from app.core.task import TaskStatus
 from app.db.engine import Database
+from app.queue.callback import DELIVERY, TELL
 from app.queue.claim import SUSPECT_AT
-from app.queue.finish import AT, HISTORY, MARK_GROUPS, Left
+from app.queue.finish import AT, HISTORY, LEFT, MARK_GROUPS, Left
 
 _RECOVER_SECONDS = 60.0  # one statement, however many tasks the dead held
 _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
@@ -73,11 +74,11 @@ WITH lost AS MATERIALIZED (
         error = CASE WHEN is_last THEN {_ERROR} END,
         history = CASE WHEN is_last THEN history ELSE {HISTORY} || {_ERROR} END
     FROM lost WHERE tasks.id = lost.id
-    RETURNING tasks.status, tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.group_id
+    RETURNING tasks.status, tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.group_id, {DELIVERY}
 ), failed AS (
     SELECT group_id FROM recovered WHERE status = 'failed'
-), {MARK_GROUPS}
-SELECT * FROM recovered
+), {MARK_GROUPS}, {TELL.format(ended="recovered")}
+SELECT status, {LEFT} FROM recovered
 """
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.db.engine import Database
+from app.queue.callback import DELIVERY, GROUP_DELIVERY, TELL, TELL_GROUPS
 from app.queue.finish import AT
 from app.queue.then import START
 
@@ -47,13 +48,15 @@ WITH live AS MATERIALIZED (
     JOIN tasks ON tasks.group_id = groups.id AND tasks.status IN ('pending', 'processing')
     ORDER BY tasks.id
     FOR UPDATE OF tasks
-)
-UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), version = version + 1,
-    updated_at = clock_timestamp(),
-    error = CASE WHEN has_failed THEN jsonb_build_object('code', 'canceled_group', 'attempt', attempt,
-        'at', {AT}, 'message', 'Another task of its group has failed.') END
-FROM live WHERE tasks.id = live.id
-RETURNING tasks.id, live.status = 'processing' AS was_running, tasks.concurrency_key
+), ended AS (
+    UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), version = version + 1,
+        updated_at = clock_timestamp(),
+        error = CASE WHEN has_failed THEN jsonb_build_object('code', 'canceled_group', 'attempt', attempt,
+            'at', {AT}, 'message', 'Another task of its group has failed.') END
+    FROM live WHERE tasks.id = live.id
+    RETURNING tasks.id, live.status = 'processing' AS was_running, tasks.concurrency_key, {DELIVERY}
+), {TELL.format(ended="ended")}
+SELECT id, was_running, concurrency_key, delivery_id FROM ended
 """
 
 # Compare-and-set of ended_at, the counts and the `then` task, or nothing of it. Two that find the same end: the second
@@ -68,7 +71,7 @@ WITH ended AS (
         FOR UPDATE OF groups
     ) AS due
     WHERE groups.id = due.id
-    RETURNING groups.*
+    RETURNING groups.*, {GROUP_DELIVERY}
 ), counted AS (
     SELECT ended.*, counts.* FROM ended CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE status = 'completed') AS completed,
@@ -76,8 +79,8 @@ WITH ended AS (
             count(*) FILTER (WHERE status = 'canceled') AS canceled
         FROM tasks WHERE group_id = ended.id AND status IN ('completed', 'failed', 'canceled')
     ) AS counts
-), started AS ({START})
-SELECT counted.id, completed, failed, canceled,
+), started AS ({START}), {TELL_GROUPS}
+SELECT counted.id, completed, failed, canceled, counted.delivery_id,
     started.id AS then_id, started.kind, started.priority, started.concurrency_key, started.is_due
 FROM counted LEFT JOIN started ON started.id = counted.then_id
 """
@@ -104,16 +107,21 @@ class CanceledMember:
     id: UUID
     was_running: bool
     concurrency_key: str | None
+    delivery_id: UUID | None  # of the task that tells its end
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A group that has ended: its counts, and the task that was started (fields are None where there is none)."""
+    """A group that has ended: its counts, and what was started then.
+
+    The task that tells its end, and the `then` task: None where there is none.
+    """
 
     id: UUID
     completed: int
     failed: int
     canceled: int
+    delivery_id: UUID | None
     then_id: UUID | None
     then_kind: str | None
     then_priority: int | None

@@ -1,5 +1,6 @@
 """One live service for all tests of a module: for tests that only ask it things."""
 
+import base64
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -11,6 +12,8 @@ from tests.support.processes import Service, service
 from tests.support.refusals import Refusals
 from tests.support.servers import Servers
 from tests.support.types import Connection
+
+SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ async def live_database_url(servers: Servers, template: str) -> AsyncIterator[st
 @pytest.fixture(scope="module")
 async def live(servers: Servers, live_database_url: str) -> AsyncIterator[Service]:
     """An API process without consumers."""
-    async with service(live_database_url, servers.redis_url) as running:
+    async with service(live_database_url, servers.redis_url, callback_secrets=SECRET) as running:
         yield running
 
 

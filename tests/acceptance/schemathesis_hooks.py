@@ -22,6 +22,7 @@ def _is_ever(cron: str) -> bool:
 
 # Formats that JSON Schema does not know. Without these, any text would count as a good expression, or a good zone.
 schemathesis.openapi.format("cron", st.tuples(*[_FIELD] * 5).map(" ".join).filter(_is_ever))
+schemathesis.openapi.format("uri", st.sampled_from(["https://example.com/hook", "http://a.example:8080/?b=%20"]))
 schemathesis.openapi.format("timezone", st.sampled_from(sorted(zones())))
 
 INTEGERS = ("max_attempts", "concurrency_limit")

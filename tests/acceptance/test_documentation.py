@@ -5,11 +5,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin
+from uuid import UUID
 
 import jsonschema_rs
 import pytest
 
 from tests.support.processes import Service
+from tests.support.types import Connection
 
 OPERATIONS = {
     "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "500"}),
@@ -24,6 +26,10 @@ OPERATIONS = {
     "createGroup": ("post", "/group", {"201", "400", "413", "415", "422", "500"}),
     "getGroup": ("get", "/group/{group_id}", {"200", "404", "500"}),
     "cancelGroup": ("patch", "/group/{group_id}/cancel", {"200", "400", "404", "500"}),
+    "listTaskDeliveries": ("get", "/task/{task_id}/deliveries", {"200", "404", "500"}),
+    "redeliverTask": ("post", "/task/{task_id}/deliveries", {"201", "404", "409", "500"}),
+    "listGroupDeliveries": ("get", "/group/{group_id}/deliveries", {"200", "404", "500"}),
+    "redeliverGroup": ("post", "/group/{group_id}/deliveries", {"201", "404", "409", "500"}),
     "health": ("get", "/health", {"200"}),
     "livez": ("get", "/livez", {"200"}),
     "readyz": ("get", "/readyz", {"200", "503"}),
@@ -128,10 +134,12 @@ async def test_the_request_has_examples_that_work(live: Service, description: di
 
 async def test_what_is_answered_fits_its_description(live: Service, description: dict[str, Any]) -> None:
     """Tasks, problems and reports on health."""
-    task = await live.create({"any": ["content"]})
+    task = await live.create({"any": ["content"]}, callback_url="https://example.com/")
     for name in ("on", "off"):
         await live.client.put(f"/schedule/{name}", json={"cron": "* * * * *", "content": [1], "enabled": name == "on"})
-    made = await live.client.post("/group", json={"tasks": [{"content": 1}], "then": {}})
+    made = await live.client.post(
+        "/group", json={"tasks": [{"content": 1}], "then": {}, "callback_url": "https://e.com/"}
+    )
     content = description["paths"]["/group"]["post"]["responses"]["201"]["content"]
     _validate(description, content["application/json"]["schema"], made.json())
     group = made.json()
@@ -140,6 +148,8 @@ async def test_what_is_answered_fits_its_description(live: Service, description:
         ("get", "/task/x", "/task/{task_id}", "404"),
         ("patch", f"/task/{task['id']}/cancel", "/task/{task_id}/cancel", "200"),
         ("patch", "/task/x/cancel", "/task/{task_id}/cancel", "404"),
+        ("get", f"/task/{task['id']}/deliveries", "/task/{task_id}/deliveries", "200"),
+        ("post", f"/task/{task['id']}/deliveries", "/task/{task_id}/deliveries", "201"),
         ("post", "/task", "/task", "415"),
         ("get", "/schedule", "/schedule", "200"),
         ("get", "/schedule?limit=x", "/schedule", "422"),
@@ -152,6 +162,8 @@ async def test_what_is_answered_fits_its_description(live: Service, description:
         ("get", "/group/x", "/group/{group_id}", "404"),
         ("patch", f"/group/{group['id']}/cancel", "/group/{group_id}/cancel", "200"),
         ("patch", "/group/x/cancel", "/group/{group_id}/cancel", "404"),
+        ("get", f"/group/{group['id']}/deliveries", "/group/{group_id}/deliveries", "200"),
+        ("post", f"/group/{group['id']}/deliveries", "/group/{group_id}/deliveries", "201"),
         ("get", "/health", "/health", "200"),
         ("get", "/livez", "/livez", "200"),
         ("get", "/readyz", "/readyz", "200"),
@@ -160,6 +172,22 @@ async def test_what_is_answered_fits_its_description(live: Service, description:
         assert answer.status_code == int(operation_status)
         content = description["paths"][template][method]["responses"][operation_status]["content"]
         _validate(description, content[answer.headers["content-type"]]["schema"], answer.json())
+
+
+async def test_what_is_sent_to_callbacks_is_described(live: Service, live_sql: Connection, description: Any) -> None:
+    """A message as it stands in the table fits its schema."""
+    task = await live.create("x", callback_url="https://example.com/")
+    await live.client.patch(f"/task/{task['id']}/cancel")
+    body = {"tasks": [{"content": 1}], "callback_url": "https://example.com/"}
+    group = (await live.client.post("/group", json=body)).json()
+    await live.client.patch(f"/group/{group['id']}/cancel")
+    for path, its_id in (("/task", task["id"]), ("/group", group["id"])):
+        ((_, sent),) = description["paths"][path]["post"]["callbacks"]["ended"].items()
+        schema = sent["post"]["requestBody"]["content"]["application/json"]["schema"]
+        message = await live_sql.fetchval("SELECT content ->> 'body' FROM tasks WHERE callback_of = $1", UUID(its_id))
+        _validate(description, schema, json.loads(message))
+        for parameter in sent["post"]["parameters"]:
+            assert parameter["description"]
 
 
 async def test_every_field_is_explained(description: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.conftest import SECRET
 from tests.acceptance.test_documentation import OPERATIONS
 from tests.support.processes import ROOT, Service, service
 from tests.support.servers import Servers
@@ -20,7 +21,8 @@ SECONDS = 240.0
 @pytest.fixture(scope="module")
 async def live(servers: Servers, live_database_url: str) -> AsyncIterator[Service]:
     """An API process that takes bodies of any length here: to Schemathesis a 413 is no answer to too many tasks."""
-    async with service(live_database_url, servers.redis_url, body_limit_bytes=2**26) as running:
+    settings = {"body_limit_bytes": 2**26, "callback_secrets": SECRET}
+    async with service(live_database_url, servers.redis_url, **settings) as running:
         yield running
 
 

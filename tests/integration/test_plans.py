@@ -13,6 +13,7 @@ from app.queue import (
     cancel_group,
     claim,
     create_group,
+    deliveries,
     finish,
     progress,
     read,
@@ -31,6 +32,7 @@ PLANS = {
     "claim due": (claim._DUE, 4, {"tasks_due", "tasks_pkey", "consumers_pkey"}),
     "claim suspects": (claim._SUSPECTS, 3, {"tasks_suspect", "tasks_pkey", "consumers_pkey"}),
     "complete": (finish._COMPLETE, 3, {"tasks_pkey"}),
+    "complete and tell": (finish._COMPLETE_AND_TELL, 3, {"tasks_pkey"}),
     "fail": (finish._FAIL, 3, {"tasks_pkey", "groups_pkey"}),
     "release": (finish._RELEASE, 2, {"tasks_pkey"}),
     "written by us": (finish._WRITTEN_BY_US, 3, {"tasks_pkey"}),
@@ -58,6 +60,8 @@ PLANS = {
     "open groups": (settle._OPEN, 1, {"groups_open"}),
     "spawn": (spawn._SPAWN, 16, {"tasks_pkey"}),
     "spawn group": (spawn._SPAWN_GROUP, 25, {"tasks_pkey"}),
+    "deliveries": (deliveries._SELECT, 1, {"tasks_callbacks"}),
+    "repeat a delivery": (deliveries._REPEAT, 1, {"tasks_callbacks"}),
     "recover": (recover._RECOVER, 2, {"tasks_processing", "tasks_pkey", "groups_pkey"}),
     "due schedules": (tick._DUE, 2, {"schedules_due"}),
     "tick": (tick._TICK, 9, {"schedules_pkey"}),
@@ -94,6 +98,12 @@ SELECT gen_random_uuid(), 'simulate', '1', CASE WHEN n < 4900 THEN 'k' ELSE 'k' 
     now() + CASE WHEN n % 5 = 0 THEN interval '0' ELSE interval '1 day' END FROM generate_series(1, 5000) AS n
 """
 
+# Nearly every task has told its end.
+FILL_DELIVERIES = """
+INSERT INTO tasks (id, kind, content, status, callback_of)
+SELECT gen_random_uuid(), 'callback', '{"url" : "u"}', 'completed', id FROM tasks WHERE status = 'completed'
+"""
+
 
 @pytest.mark.parametrize("history", ["empty", "empty when analyzed, then filled", "filled, then analyzed"])
 async def test_statements_use_their_indexes(history: str, database: Database) -> None:
@@ -106,6 +116,7 @@ async def test_statements_use_their_indexes(history: str, database: Database) ->
             await connection.execute(FILL)
             await connection.execute(FILL_KEYED)
             await connection.execute(FILL_GROUPS)
+            await connection.execute(FILL_DELIVERIES)
         if history == "filled, then analyzed":
             await connection.execute("ANALYZE tasks, groups")
         for name, (statement, parameters, allowed) in PLANS.items():

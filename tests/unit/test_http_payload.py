@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from app.core.errors import InvalidPayloadError
+from app.handler_api.trace import child_of
 from app.handlers.http.payload import HttpCall
-from app.handlers.http.request import child_of, request_headers
+from app.handlers.http.request import request_headers
 
 A = "http://a.example/"
 

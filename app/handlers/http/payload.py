@@ -1,24 +1,17 @@
 """The payload of `http`: a request to make."""
 
 import re
-from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError, to_json
-from yarl import URL
 
 from app.handler_api.group import GroupResult
 from app.handler_api.payload import Payload
+from app.handler_api.url import check_url
 
 LARGEST_HEADERS = 16_384  # characters of names and values
 
-# All characters of a URI (RFC 3986). What is sent is what was posted, byte for byte, as signed URLs need it.
-_URI = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
-_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-_LONGEST_NAME = 253
-# What a resolver takes for an IPv4 address, in forms that nobody means: 2130706433, 127.1, 0x7f.1.
-_NUMBER = re.compile(r"(?:[0-9]+|0[xX][0-9a-fA-F]*)")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 _PRINTABLE = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")  # nothing in it ends its line
 
@@ -40,43 +33,6 @@ _CONNECTION = frozenset(
         "upgrade",
     }
 )
-
-
-def _check_url(text: str) -> str:
-    if not _URI.fullmatch(text):
-        raise _wrong("url", "has characters that no URL has: percent-encode them, and write the host as xn--...")
-    try:
-        url = URL(text, encoded=True)
-        host, port = url.raw_host or "", url.port
-    except ValueError:
-        raise _wrong("url", "is no URL") from None
-    if url.scheme not in {"http", "https"} or not text.lower().startswith(f"{url.scheme}://"):
-        raise _wrong("url", "begins with neither http:// nor https://")
-    if "@" in url.raw_authority:
-        raise _wrong("url", "has credentials in it: send them as a header, Authorization")
-    if not _is_host(host) or ("[" in url.raw_authority and ":" not in host):
-        raise _wrong("url", "has no valid host")
-    if not port:
-        raise _wrong("url", "has no valid port")
-    return text
-
-
-def _is_host(host: str) -> bool:
-    if ":" in host:
-        return _parses(IPv6Address, host) and "%" not in host
-    name = host.removesuffix(".")
-    labels = name.split(".")
-    if _NUMBER.fullmatch(labels[-1]):
-        return _parses(IPv4Address, host)
-    return len(name) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, labels))
-
-
-def _parses(address: type[IPv4Address | IPv6Address], text: str) -> bool:
-    try:
-        address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_header_name(name: str) -> str:
@@ -119,7 +75,7 @@ class HttpCall(Payload, kind="http"):
     sent, and null is sent as `null`. As the `then` of a group, where `body` is left out, `{"group": ...}` is sent.
     """
 
-    url: Annotated[str, Field(min_length=1, max_length=2_048), AfterValidator(_check_url)]
+    url: Annotated[str, Field(min_length=1, max_length=2_048), AfterValidator(check_url)]
     method: Literal["POST", "GET", "PUT", "PATCH", "DELETE", "HEAD"] = "POST"
     headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=64), AfterValidator(_check_headers)] = Field(
         default_factory=dict

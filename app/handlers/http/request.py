@@ -1,12 +1,12 @@
 """The headers of the request: the caller's, and those by which a receiver knows a task, its trace and its sender."""
 
-import secrets
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from uuid import UUID
 
 from standardwebhooks import Webhook
 
+from app.handler_api.signing import signature
+from app.handler_api.trace import child_of
 from app.handlers.http.payload import HttpCall
 
 
@@ -20,30 +20,7 @@ def request_headers(
     return headers | {
         "Idempotency-Key": str(task_id),
         "traceparent": child_of(trace, task_id),
-        **_signature(str(task_id), body or b"", signers),
-    }
-
-
-def child_of(trace: str | None, task_id: UUID) -> str:
-    """The traceparent of this call, in the task's trace (W3C Trace Context).
-
-    Without one, the task's id is the trace's, so that all attempts are in one; sampled, since a receiver that decides
-    as its parent did would never record it otherwise.
-    """
-    trace_id, flags = (task_id.hex, 1) if trace is None else (trace[3:35], int(trace[53:55], 16) & 1)
-    return f"00-{trace_id}-{secrets.randbits(64) or 1:016x}-{flags:02x}"
-
-
-def _signature(message_id: str, body: bytes, signers: Iterable[Webhook]) -> dict[str, str]:
-    """Over the id, the time of this attempt, and exactly the bytes that are sent (Standard Webhooks)."""
-    now = datetime.now(UTC)
-    signatures = [signer.sign(message_id, now, body.decode()) for signer in signers]
-    if not signatures:
-        return {}
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": " ".join(signatures),
+        **signature(str(task_id), body or b"", signers),
     }
 
 
