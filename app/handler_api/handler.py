@@ -28,7 +28,8 @@ class Handler(Generic[PayloadT, OptionsT]):
 
     `max_attempts` and `timeout_seconds` (None: no limit) are for tasks that say nothing else. Between attempts lie, at
     random, up to `retry_base_seconds` doubled at each failure, at most `retry_cap_seconds`. `queue`: consumers can be
-    told to serve only some (CONSUMER_QUEUES).
+    told to serve only some (CONSUMER_QUEUES). `is_internal`: only Taskmill itself makes tasks of this kind;
+    whoever else asks for one, be it a client, a schedule or a handler, is refused.
     """
 
     payload: type[PayloadT]
@@ -40,6 +41,7 @@ class Handler(Generic[PayloadT, OptionsT]):
     retry_cap_seconds: float = 600
     queue: str = "default"
     isolation: Literal["loop", "process"] = "loop"
+    is_internal: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for numbers that make no sense: when the module is loaded, and not when a task runs."""

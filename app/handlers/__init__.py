@@ -29,8 +29,8 @@ class Catalog:
         for handler in (*HANDLERS, *_added(settings.handler_modules)):
             if handlers.setdefault(handler.kind, handler) is not handler:
                 raise SettingsError(f"HANDLER_MODULES: there are two handlers of kind {handler.kind!r}")
-        if settings.default_kind not in handlers:
-            kinds = ", ".join(handlers)
+        if settings.default_kind not in _public(handlers):
+            kinds = ", ".join(_public(handlers))
             raise SettingsError(f"DEFAULT_KIND: there is no kind {settings.default_kind!r}; there are: {kinds}")
         queues = {handler.queue for handler in handlers.values()}
         for queue in settings.queues or ():
@@ -41,19 +41,30 @@ class Catalog:
 
     @property
     def kinds(self) -> list[str]:
-        """The names of all kinds."""
-        return list(self.handlers)
+        """The names of the kinds that may be asked for."""
+        return _public(self.handlers)
 
     def handler(self, kind: str) -> Handler[Any, Any]:
         """The handler of a kind. Raises UnknownKindError."""
         handler = self.handlers.get(kind)
         if handler is None:
-            raise UnknownKindError(f"There is no such kind of task; there are: {', '.join(self.handlers)}.")
+            raise UnknownKindError(f"There is no such kind of task; there are: {', '.join(self.kinds)}.")
         return handler
 
     def check(self, kind: str, content: str) -> None:
-        """Raises UnknownKindError, or InvalidPayloadError where the kind does not take this JSON text."""
-        self.handler(kind).payload.parse(content)
+        """Whether a task may be asked for.
+
+        Raises UnknownKindError, also of a kind that only Taskmill itself makes, and InvalidPayloadError where the kind
+        does not take this JSON text.
+        """
+        handler = self.handler(kind)
+        if handler.is_internal:
+            raise UnknownKindError(f"Tasks of this kind can't be asked for; there are: {', '.join(self.kinds)}.")
+        handler.payload.parse(content)
+
+
+def _public(handlers: Mapping[str, Handler[Any, Any]]) -> list[str]:
+    return [kind for kind, handler in handlers.items() if not handler.is_internal]
 
 
 def _added(modules: str) -> Iterable[Handler[Any, Any]]:
