@@ -14,6 +14,8 @@ from app.api.group_api import GroupApi
 from app.api.group_routes import group_routes
 from app.api.head import HeadAsGet
 from app.api.health_api import health_router
+from app.api.list_api import ListApi
+from app.api.list_routes import list_routes
 from app.api.openapi import add_documentation
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
@@ -66,7 +68,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        routes=[*task_routes(tasks), *group_routes(groups), *schedule_routes(schedules)],
+        routes=[
+            *task_routes(tasks),
+            *list_routes(ListApi(services)),
+            *group_routes(groups),
+            *schedule_routes(schedules),
+        ],
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))

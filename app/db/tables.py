@@ -98,7 +98,7 @@ tasks = Table(
         postgresql_where=text("group_id IS NOT NULL AND status IN ('completed', 'failed', 'canceled')"),
     ),
     # What is looked for most among the ended, and seldom enough to cost nothing: completed tasks are in no index.
-    Index("tasks_unsuccessful", "id", postgresql_where=text("status IN ('failed', 'canceled')")),
+    Index("tasks_unsuccessful", "status", "id", postgresql_where=text("status IN ('failed', 'canceled')")),
     Index("tasks_tenant", "tenant", "id", postgresql_where=text("tenant IS NOT NULL")),
     Index("tasks_callbacks", "callback_of", "id", postgresql_where=text("callback_of IS NOT NULL")),
     # Room on each page for the next version of a row; ended rows are never touched again.

@@ -14,7 +14,12 @@ def upgrade() -> None:
     op.add_column("tasks", sa.Column("tenant", sa.Text(), nullable=True))
     op.add_column("tasks", sa.Column("callback_url", sa.Text(), nullable=True))
     op.add_column("tasks", sa.Column("callback_of", sa.Uuid(), nullable=True))
-    op.create_index("tasks_unsuccessful", "tasks", ["id"], postgresql_where=sa.text("status IN ('failed', 'canceled')"))
+    op.create_index(
+        "tasks_unsuccessful",
+        "tasks",
+        ["status", "id"],
+        postgresql_where=sa.text("status IN ('failed', 'canceled')"),
+    )
     op.create_index("tasks_tenant", "tasks", ["tenant", "id"], postgresql_where=sa.text("tenant IS NOT NULL"))
     op.create_index(
         "tasks_callbacks", "tasks", ["callback_of", "id"], postgresql_where=sa.text("callback_of IS NOT NULL")
