@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.bulk_api import BulkApi
 from app.api.errors import add_error_handlers
 from app.api.group_api import GroupApi
 from app.api.group_routes import group_routes
@@ -70,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         routes=[
             *task_routes(tasks),
-            *list_routes(ListApi(services)),
+            *list_routes(ListApi(services), BulkApi(services)),
             *group_routes(groups),
             *schedule_routes(schedules),
         ],

@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.bulk_api import BulkApi
+from app.api.bulk_schemas import BULK_EXAMPLES, BulkBody
 from app.api.list_api import MOST, USUAL, ListApi
-from app.api.route import NO_DATABASE, BytesRoute, example, problems
+from app.api.route import NO_DATABASE, BytesRoute, accepts, example, problems
 from app.api.task_schemas import TASK_EXAMPLE, TaskView
 from app.core.task import TaskStatus
 
@@ -15,6 +17,18 @@ _LINK = {
     "description": "The next page, as RFC 8288 has it; none on the last.",
     "schema": {"type": "string"},
     "example": f'</task?status=failed&cursor={_CURSOR_EXAMPLE}>; rel="next"',
+}
+
+BULK_TASK_EXAMPLE = TASK_EXAMPLE | {
+    "kind": "bulk",
+    "content": {
+        "action": "retry",
+        "filter": {"statuses": ["failed"], "kinds": ["simulate"]},
+        "visible": {"is_all": True, "tenant": None},
+        "dry_run": False,
+    },
+    "priority": "high",
+    "max_attempts": 20,
 }
 
 
@@ -29,7 +43,7 @@ class TaskList(BaseModel):
     ]
 
 
-def list_routes(api: ListApi) -> list[BytesRoute]:
+def list_routes(api: ListApi, bulk: BulkApi) -> list[BytesRoute]:
     """Where each call is, with all that its callers have to know."""
     return [
         BytesRoute(
@@ -51,6 +65,29 @@ def list_routes(api: ListApi) -> list[BytesRoute]:
                 "/task",
                 {
                     HTTPStatus.UNPROCESSABLE_ENTITY: "The query is not what this call takes.",
+                    HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
+                },
+            ),
+        ),
+        BytesRoute(
+            "/task/bulk",
+            bulk.create,
+            method="POST",
+            status_code=HTTPStatus.CREATED,
+            operation_id="createBulk",
+            summary="Cancel or retry many tasks",
+            tags=["task"],
+            response_model=TaskView,
+            response_description="The task that does it is kept.",
+            openapi_extra={"requestBody": accepts(BulkBody, BULK_EXAMPLES)},
+            responses={HTTPStatus.CREATED: example(BULK_TASK_EXAMPLE)}
+            | problems(
+                "/task/bulk",
+                {
+                    HTTPStatus.BAD_REQUEST: "The body is not JSON.",
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
+                    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
+                    HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
                     HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
                 },
             ),

@@ -14,7 +14,7 @@ HIGHEST_ID = UUID(int=2**128 - 1)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_MILLISECOND = 2**48 - 1
-_CLOCKS_APART = timedelta(days=1)  # an id has its API's time, an end that of PostgreSQL
+_CLOCKS_APART = timedelta(minutes=10)  # an id has its API's time, an end that of PostgreSQL
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(strict=True))

@@ -1,13 +1,16 @@
 """A kind that nobody may ask for."""
 
-from dataclasses import replace
-
+from app.handler_api.context import Options, TaskContext
+from app.handler_api.handler import Handler
 from app.handler_api.payload import Payload
-from app.handlers.simulate.handler import HANDLER
 
 
 class Hidden(Payload, kind="hidden"):
     """Takes an empty object."""
 
 
-HANDLERS = (replace(HANDLER, payload=Hidden, is_internal=True),)
+async def _run(_: Hidden, __: TaskContext[Options]) -> None:
+    pass
+
+
+HANDLERS = (Handler(Hidden, _run, is_internal=True),)
