@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api.bulk_api import BulkApi
+from app.api.delete_api import DeleteApi, delete_routes
 from app.api.errors import add_error_handlers
 from app.api.group_api import GroupApi
 from app.api.group_routes import group_routes
@@ -72,6 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         routes=[
             *task_routes(tasks),
             *list_routes(ListApi(services), BulkApi(services)),
+            *delete_routes(DeleteApi(services)),
             *group_routes(groups),
             *schedule_routes(schedules),
         ],

@@ -184,6 +184,16 @@ queues = Table(
     Column("paused_at", DateTime(timezone=True)),
 )
 
+# Where each walk through a whole table is: queue/prune.py.
+walks = Table(
+    "walks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("last_id", Uuid, nullable=False, server_default="00000000-0000-0000-0000-000000000000"),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=_NOW),  # for whoever comes
+    Column("holder", Uuid),  # the consumer that goes on before that
+)
+
 # Made once, by the migration, and known to every process: what signs cursors.
 secrets = Table(
     "secrets",

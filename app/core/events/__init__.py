@@ -11,7 +11,7 @@ from app.core.events.consumer import (
     StopIncomplete,
 )
 from app.core.events.event import Emit, Event
-from app.core.events.group import GroupCanceled, GroupCreated, GroupEnded, MembersCanceled
+from app.core.events.group import GroupCanceled, GroupCreated, GroupEnded, GroupsPruned, MembersCanceled
 from app.core.events.handler import (
     ChildKilled,
     ChildNotStarted,
@@ -27,12 +27,14 @@ from app.core.events.server import ServiceDown, ServiceUp
 from app.core.events.task import (
     AttemptFailed,
     ClaimLost,
+    TaskDeleted,
     TaskFailed,
     TaskReopened,
     TasksCanceled,
     TasksClaimed,
     TasksCompleted,
     TasksCreated,
+    TasksPruned,
     TasksRecovered,
     TasksReleased,
     TasksSnoozed,
@@ -53,6 +55,7 @@ __all__ = [
     "GroupCanceled",
     "GroupCreated",
     "GroupEnded",
+    "GroupsPruned",
     "HandlerRaised",
     "HandlerStopped",
     "HandlerStuck",
@@ -67,12 +70,14 @@ __all__ = [
     "ServiceDown",
     "ServiceUp",
     "StopIncomplete",
+    "TaskDeleted",
     "TaskFailed",
     "TaskReopened",
     "TasksCanceled",
     "TasksClaimed",
     "TasksCompleted",
     "TasksCreated",
+    "TasksPruned",
     "TasksRecovered",
     "TasksReleased",
     "TasksSnoozed",

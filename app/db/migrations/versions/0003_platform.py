@@ -42,6 +42,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("queues_pkey")),
     )
     op.create_table(
+        "walks",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "last_id", sa.Uuid(), server_default=sa.text("'00000000-0000-0000-0000-000000000000'"), nullable=False
+        ),
+        sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("holder", sa.Uuid(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("walks_pkey")),
+    )
+    op.execute("INSERT INTO walks (name) VALUES ('tasks'), ('groups')")
+    op.create_table(
         "secrets",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
@@ -55,7 +66,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo."""
-    for table in ("secrets", "queues", "idempotency_keys"):
+    for table in ("secrets", "walks", "queues", "idempotency_keys"):
         op.drop_table(table)
     op.drop_column("groups", "callback_url")
     op.drop_column("groups", "tenant")
