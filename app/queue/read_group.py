@@ -9,8 +9,8 @@ from app.db.engine import Database
 MOST_ERRORS = 10
 
 # Indexes tasks_group_live and tasks_group_ended, in one snapshot: a member is in one of the two, and each is counted
-# once however many are finishing meanwhile. Written IS TRUE, the look for failed ones can't be met by tasks_unsuccessful,
-# which has those of all groups. Progress is a handler's word, so only numbers are summed.
+# once however many are finishing meanwhile. Written IS TRUE, the look for failed ones can't be met by
+# tasks_unsuccessful, which has those of all groups. Progress is a handler's word, so only numbers are summed.
 _SELECT = f"""
 SELECT groups.id, on_failure, total, then_id, created_at, canceled_at, ended_at,
     members.pending, members.processing, members.completed, members.failed, members.canceled,
