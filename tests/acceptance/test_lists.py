@@ -3,8 +3,10 @@
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 
@@ -140,8 +142,13 @@ async def test_the_filters(database_url: str, redis_url: str, sql: Connection) -
         assert await listed("content.customer=3&content.name=x") == []
         assert await listed(f"finished_after={canceled['finished_at']}") == [1]
         assert await listed(f"finished_before={canceled['finished_at']}") == [0]
-        assert set(await listed(f"created_before={made[3]['created_at']}")) <= {0, 1, 2}
-        assert set(await listed(f"created_after={made[3]['created_at']}")) >= {22, 21, 20, 12, 11, 5, 4}
+        milliseconds = UUID(made[3]["id"]).int >> 80
+        time = (
+            datetime.fromtimestamp(milliseconds / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        )
+        older = [number for task_id, number in sorted(names.items()) if UUID(task_id).int >> 80 < milliseconds]
+        assert await listed(f"created_before={time}") == older[::-1]
+        assert await listed(f"created_after={time}") == [n for n in await listed("") if n not in older]
         whole = (await taskmill.client.get("/task?status=canceled")).json()["tasks"]
         assert whole == [await taskmill.get(made[1]["id"])]
 
@@ -198,6 +205,13 @@ async def test_a_page_of_large_tasks_is_cut(live: Service) -> None:
     rest = (await live.client.get(f"/task?content.large=1&limit=200&cursor={first['next']}")).json()
     assert len(rest["tasks"]) == 2
     assert rest["next"] is None
+
+
+async def test_the_name_of_a_call_is_no_id(live: Service) -> None:
+    """405, with the methods that there are, and not the 404 of a task."""
+    for method in ("GET", "PATCH", "DELETE"):
+        answer = await live.client.request(method, "/task/bulk")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 async def test_a_task_that_has_ended_can_be_deleted(live: Service) -> None:
