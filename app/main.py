@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.bulk_api import BulkApi
+from app.api.delete_api import DeleteApi, delete_routes
 from app.api.delivery_api import DeliveryApi
 from app.api.delivery_routes import delivery_routes
 from app.api.errors import add_error_handlers
@@ -19,6 +21,8 @@ from app.api.head import HeadAsGet
 from app.api.health_api import health_router
 from app.api.key_docs import describe_keys
 from app.api.key_ring import KeyRing
+from app.api.list_api import ListApi
+from app.api.list_routes import list_routes
 from app.api.openapi import add_documentation
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
@@ -79,6 +83,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         routes=[
             *task_routes(tasks),
+            *list_routes(ListApi(services), BulkApi(services)),
+            *delete_routes(DeleteApi(services)),
             *group_routes(groups),
             *delivery_routes(deliveries),
             *schedule_routes(schedules),

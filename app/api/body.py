@@ -123,8 +123,15 @@ def _from_validation(error: ValidationError, body: bytes) -> ProblemError:
     details = error.errors(include_url=False, include_context=False, include_input=False)
     if details[0]["type"] == "json_invalid":
         return ProblemError(HTTPStatus.BAD_REQUEST, _not_json(body, details[0]["msg"]))
-    problems = [(json_pointer(d["loc"]), _MESSAGES.get(d["type"], _plain(d["msg"]))) for d in details[:MOST_ERRORS]]
+    problems = [
+        (json_pointer(_path(d["loc"])), _MESSAGES.get(d["type"], _plain(d["msg"]))) for d in details[:MOST_ERRORS]
+    ]
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "The body is JSON, but not what this call takes.", problems)
+
+
+def _path(location: Path) -> Path:
+    """Without pydantic's own mark for what is wrong with a name, and not with its value."""
+    return location[:-1] if location[-1:] == ("[key]",) else location
 
 
 def _plain(message: str) -> str:

@@ -16,6 +16,7 @@ from app.core.errors import (
     DatabaseUnavailableError,
     InvalidPayloadError,
     InvalidScheduleError,
+    NotDeletableError,
     NotRetryableError,
     RejectedRowError,
     ScheduleDeclaredError,
@@ -106,6 +107,11 @@ def from_not_retryable(error: NotRetryableError) -> ProblemError:
     return ProblemError(HTTPStatus.CONFLICT, str(error))
 
 
+def from_not_deletable(error: NotDeletableError) -> ProblemError:
+    """A deletion of what is still needed."""
+    return ProblemError(HTTPStatus.CONFLICT, str(error))
+
+
 def from_rejected_row(error: RejectedRowError) -> ProblemError:
     """Content that no check of ours caught and PostgreSQL refused."""
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/content", str(error))])
@@ -126,6 +132,7 @@ def add_error_handlers(app: FastAPI) -> None:
     _add(app, InvalidScheduleError, from_invalid_schedule)
     _add(app, ScheduleDeclaredError, from_schedule_declared)
     _add(app, NotRetryableError, from_not_retryable)
+    _add(app, NotDeletableError, from_not_deletable)
     _add(app, RejectedRowError, from_rejected_row)
     _add(app, Exception, from_anything_else)
 

@@ -18,7 +18,7 @@ PriorityName = Literal["high", "normal", "low"]
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def _rfc_3339(value: Any) -> Any:
+def rfc_3339(value: Any) -> Any:
     """A time in UTC, of a string and no other way to write one: pydantic would take "1700000000"."""
     if not isinstance(value, str):
         return value
@@ -48,7 +48,7 @@ class TaskOptions(BaseModel):
         "normal"
     )
     run_at: Annotated[
-        Annotated[AwareDatetime, BeforeValidator(_rfc_3339)] | None,
+        Annotated[AwareDatetime, BeforeValidator(rfc_3339)] | None,
         Field(
             description="Not before this time (RFC 3339, with an offset). A time that has passed means at once.",
             examples=["2026-12-24T18:00:00Z"],

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from app.api.bulk_schemas import BulkBody
 from app.api.delivery_schemas import GroupEnded, TaskEnded
 from app.api.group_schemas import THEN_CONTENT, NewGroupBody, ThenBody
 from app.api.new_task_schemas import NewTaskBody
@@ -55,7 +56,7 @@ def _describe(app: FastAPI, kinds: Sequence[str]) -> dict[str, Any]:
             title="Taskmill", version=app.version, description=_DESCRIPTION, routes=app.routes, tags=app.openapi_tags
         )
         schemas = schema["components"]["schemas"]
-        for model in (NewTaskBody, NewGroupBody, ScheduleBody, Problem, Readiness):
+        for model in (NewTaskBody, NewGroupBody, ScheduleBody, BulkBody, Problem, Readiness):
             schemas.update(_definitions(model))
         for message in (TaskEnded, GroupEnded):  # of what FastAPI has by its own names already
             schemas[_name(message)] = message.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from app.api.caller import caller
@@ -32,6 +33,9 @@ class Reply(NamedTuple):
 
 
 NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
+
+# Calls of their own: what stands there is no id, so another method is answered with 405, and not with a task's 404.
+_NO_IDS = frozenset({"/task/bulk"})
 
 Endpoint = Callable[[Scope, Receive], Awaitable[bytes | Reply]]
 
@@ -76,6 +80,12 @@ class BytesRoute(APIRoute):
             await send({"type": "http.response.body", "body": body or b""})
 
         self.app = answer
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As every route, but that the names of calls are no ids."""
+        if self.param_convertors and scope["path"] in _NO_IDS:
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 def problems(path: str, descriptions: Mapping[HTTPStatus, str]) -> dict[int | str, dict[str, Any]]:

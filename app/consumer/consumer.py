@@ -12,6 +12,7 @@ from app.consumer.fetch import Fetcher
 from app.consumer.heartbeat import Heartbeat, Lease
 from app.consumer.lane import make_lanes
 from app.consumer.maintenance import Reconciler, Sweeper, every
+from app.consumer.pruner import Pruner
 from app.consumer.quarantine import QuarantineFetcher
 from app.consumer.recorder import Recorder
 from app.consumer.run import StopReason
@@ -30,6 +31,7 @@ from app.core.events import (
     StopIncomplete,
 )
 from app.core.outage import Outage
+from app.core.retention import Retention
 from app.core.schedule import NewSchedule
 from app.db.engine import Database
 from app.handlers import Catalog
@@ -141,6 +143,9 @@ class Consumer:
         if self._sweeper is not None:
             seconds = min(self._settings.poll_seconds, _LONGEST_SWEEP_SECONDS)
             helpers.append(asyncio.create_task(every(seconds, self._lease, self._sweeper.sweep)))
+            kept = Retention.parse(self._settings.retention_days)
+            pruner = Pruner(self._database, self._lease, kept, self._emit)
+            helpers.append(asyncio.create_task(pruner.run()))
         fetching = asyncio.create_task(self._fetch())
         main = asyncio.create_task(self._run_until_stopped(stop, fetching))
         try:

@@ -11,6 +11,7 @@ from uuid import UUID
 from aiohttp import ClientSession
 from pydantic_core import from_json
 
+from app.consumer.bulk_tools import BulkActions
 from app.consumer.progress import ProgressWriter, as_json
 from app.consumer.spawning import new_group, new_tasks
 from app.core.config import Settings
@@ -21,6 +22,7 @@ from app.handler_api.context import Options, Progress, TaskContext
 from app.handler_api.http import open_client
 from app.handler_api.spawn import Child, OnFailure
 from app.handlers import Catalog
+from app.queue.follow_up import FollowUp
 from app.queue.progress import checkpoint
 from app.queue.spawn import Spawner
 from app.queue.wakeup import Wakeup
@@ -39,6 +41,8 @@ class Toolbox:
         self.check = catalog.check
         self.spawner = Spawner(database, wakeup, emit)
         self.progress = ProgressWriter(database)
+        self._follow_up = FollowUp(database, wakeup, emit)
+        self.bulk = BulkActions(database, wakeup, self._follow_up, catalog.internal_kinds, emit)
         self._http: ClientSession | None = None
 
     @property
@@ -50,6 +54,7 @@ class Toolbox:
 
     async def close(self) -> None:
         """Close what was opened."""
+        await self._follow_up.drain()
         if self._http is not None:
             await self._http.close()
         await self.work.close()
@@ -100,6 +105,10 @@ class _RunTools:
     @property
     def http(self) -> ClientSession:
         return self.box.http
+
+    @property
+    def bulk(self) -> BulkActions:
+        return self.box.bulk
 
     def progress(self, progress: Progress) -> None:
         self.box.progress.note(self.claim, progress)

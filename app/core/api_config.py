@@ -1,9 +1,10 @@
 """The settings of what the API offers beside the queue itself."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 from app.core.api_keys import DEFAULT_FILE
+from app.core.retention import Retention
 
 
 class ApiSettings(BaseSettings):
@@ -26,3 +27,9 @@ class ApiSettings(BaseSettings):
         default="completed=30, failed=90, canceled=30",
         description="How long ended tasks are kept, by status, or one number for all; 0 is for ever.",
     )
+
+    @field_validator("retention_days")
+    @classmethod
+    def _are_days(cls, days: str) -> str:
+        Retention.parse(days)
+        return days

@@ -61,5 +61,9 @@ class NotRetryableError(TaskmillError):
     """Only a failed task can be retried."""
 
 
+class NotDeletableError(TaskmillError):
+    """Only a task that has ended can be deleted."""
+
+
 class ConsumerDeclaredDeadError(TaskmillError):
     """This consumer's lease is gone: its tasks belong to others now."""

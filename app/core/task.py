@@ -22,6 +22,10 @@ class TaskStatus(StrEnum):
     CANCELED = "canceled"
 
 
+# Nothing happens to these any more, unless somebody retries or deletes them.
+ENDED = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELED)
+
+
 class Priority(IntEnum):
     """Which of the tasks that are due is started first; as it stands in the table."""
 

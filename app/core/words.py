@@ -73,6 +73,12 @@ def lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912, PLR0915 - o
             yield from _each("task snoozed: pending again", ids)
         case e.TaskReopened(task_id):
             yield "failed task retried: pending again", {"task_id": str(task_id)}
+        case e.TaskDeleted(task_id):
+            yield "task deleted", {"task_id": str(task_id)}
+        case e.TasksPruned(count):
+            yield "old tasks deleted", {"tasks": count}
+        case e.GroupsPruned(count):
+            yield "old groups deleted", {"groups": count}
         case e.HandlerStuck(task_id, stack):
             yield "handler does not stop: its slot was taken back", {"task_id": str(task_id), "stack": stack}
         case e.HandlerStopped(task_id, reason):

@@ -31,6 +31,7 @@ _QUEUE_SESSION = SESSION | {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",  # it would read and sort all of a range, where a walk in order can stop
     # A process that is frozen between two statements holds up others' for no longer.
     "idle_in_transaction_session_timeout": "10000",
 }

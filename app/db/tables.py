@@ -98,7 +98,7 @@ tasks = Table(
         postgresql_where=text("group_id IS NOT NULL AND status IN ('completed', 'failed', 'canceled')"),
     ),
     # What is looked for most among the ended, and seldom enough to cost nothing: completed tasks are in no index.
-    Index("tasks_unsuccessful", "id", postgresql_where=text("status IN ('failed', 'canceled')")),
+    Index("tasks_unsuccessful", "status", "id", postgresql_where=text("status IN ('failed', 'canceled')")),
     Index("tasks_tenant", "tenant", "id", postgresql_where=text("tenant IS NOT NULL")),
     Index("tasks_callbacks", "callback_of", "id", postgresql_where=text("callback_of IS NOT NULL")),
     # Room on each page for the next version of a row; ended rows are never touched again.
@@ -182,6 +182,16 @@ queues = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("paused_at", DateTime(timezone=True)),
+)
+
+# Where each walk through a whole table is: queue/prune.py.
+walks = Table(
+    "walks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("last_id", Uuid, nullable=False, server_default="00000000-0000-0000-0000-000000000000"),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=_NOW),  # for whoever comes
+    Column("holder", Uuid),  # the consumer that goes on before that
 )
 
 # Made once, by the migration, and known to every process: what signs cursors.

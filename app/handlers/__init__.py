@@ -9,11 +9,12 @@ from app.core.config import Settings
 from app.core.errors import SettingsError, UnknownKindError
 from app.handler_api.context import Options
 from app.handler_api.handler import Handler
+from app.handlers.bulk.handler import HANDLER as BULK
 from app.handlers.callback.handler import HANDLER as CALLBACK
 from app.handlers.http.handler import HANDLER as HTTP
 from app.handlers.simulate.handler import HANDLER as SIMULATE
 
-HANDLERS: tuple[Handler[Any, Any], ...] = (SIMULATE, HTTP, CALLBACK)
+HANDLERS: tuple[Handler[Any, Any], ...] = (SIMULATE, HTTP, BULK, CALLBACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Catalog:
     def kinds(self) -> list[str]:
         """The names of the kinds that may be asked for."""
         return _public(self.handlers)
+
+    @property
+    def internal_kinds(self) -> list[str]:
+        """The names of those that only Taskmill itself makes."""
+        return [kind for kind, handler in self.handlers.items() if handler.is_internal]
 
     def handler(self, kind: str) -> Handler[Any, Any]:
         """The handler of a kind. Raises UnknownKindError."""

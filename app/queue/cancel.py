@@ -7,14 +7,14 @@ from app.core.events import Emit, TasksCanceled
 from app.core.task import Task, TaskStatus
 from app.db.engine import Database
 from app.queue.callback import DELIVERY, TELL
-from app.queue.finish import Left
+from app.queue.finish import LEFT, LEFT_ENDED, Left
 from app.queue.follow_up import FollowUp
 from app.queue.read import COLUMNS, read_tasks
 from app.queue.wakeup import Wakeup
 
 # Once committed, nobody's finish matches the row any more: both ask for status = 'processing'. Primary key; locks in
 # the order of ids, as every statement that can wait for a lock.
-_CANCEL = f"""
+_CANCELING = """
 WITH live AS MATERIALIZED (
     SELECT id, status FROM tasks
     WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')
@@ -24,10 +24,16 @@ WITH live AS MATERIALIZED (
     UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), version = version + 1,
         updated_at = clock_timestamp()
     FROM live WHERE tasks.id = live.id
-    RETURNING {COLUMNS}, live.status AS was, {DELIVERY}
-), {TELL.format(ended="ended")}
-SELECT {COLUMNS.replace("tasks.", "ended.")}, was, delivery_id FROM ended
+    RETURNING {columns}, live.status AS was, {delivery}
+), {tell}
+SELECT {ended}, was FROM ended
 """
+_TELL = {"delivery": DELIVERY, "tell": TELL.format(ended="ended")}
+_CANCEL = _CANCELING.format(columns=COLUMNS, ended=COLUMNS.replace("tasks.", "") + ", delivery_id", **_TELL)
+_CANCEL_ALL = _CANCELING.format(columns=LEFT, ended=LEFT_ENDED, **_TELL)
+
+# Primary key.
+_COUNT = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND (status = 'canceled') IS TRUE"
 
 
 class Canceler:
@@ -47,14 +53,27 @@ class Canceler:
         """
         canceled = await self._database.fetch(_CANCEL, ids)
         tasks = {row["id"]: Task(*row[:-2]) for row in canceled}
-        if canceled:
-            self._wakeup.announce_canceled([row["id"] for row in canceled if row["was"] == TaskStatus.PROCESSING])
-            self._follow_up.left(_left(tasks[row["id"]], row["delivery_id"]) for row in canceled)
-            self._emit(TasksCanceled(list(tasks)))
+        left = [_left(tasks[row["id"]], row["delivery_id"]) for row in canceled]
+        self._canceled(left, [row["id"] for row in canceled if row["was"] == TaskStatus.PROCESSING])
         others = [task_id for task_id in ids if task_id not in tasks]
         if others:
             tasks |= await read_tasks(self._database, others)
         return [tasks.get(task_id) for task_id in ids]
+
+    async def cancel_all(self, ids: Sequence[UUID]) -> int:
+        """Cancel what is still live of many; how many of them are canceled then, now or before. Raises as cancel."""
+        canceled = await self._database.fetch(_CANCEL_ALL, ids)
+        running = [row["id"] for row in canceled if row["was"] == TaskStatus.PROCESSING]
+        self._canceled([Left(*row[:-1]) for row in canceled], running)
+        if len(canceled) == len(ids):
+            return len(ids)
+        return int((await self._database.fetch(_COUNT, ids))[0][0])
+
+    def _canceled(self, left: Sequence[Left], running: Sequence[UUID]) -> None:
+        if left:
+            self._wakeup.announce_canceled(running)
+            self._follow_up.left(left)
+            self._emit(TasksCanceled([task.id for task in left]))
 
 
 def _left(task: Task, delivery_id: UUID | None) -> Left:

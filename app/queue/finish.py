@@ -40,15 +40,15 @@ def _held(**columns: str) -> str:
     return _HELD.format(mine=arrays, columns=", ".join(columns))
 
 
-_LEFT = "tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.group_id"
+LEFT = "tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.group_id"
 # Of a CTE that has those, and callback.py's DELIVERY.
-LEFT = "id, kind, priority, concurrency_key, group_id, delivery_id"
+LEFT_ENDED = "id, kind, priority, concurrency_key, group_id, delivery_id"
 
 _COMPLETED = f"""
 UPDATE tasks SET status = 'completed', result = held.result::json, finished_at = clock_timestamp(),
     version = version + 1, updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
-RETURNING {_LEFT}
+RETURNING {LEFT}
 """
 _COMPLETE = f"""
 {_held(id="uuid", claim_id="uuid", result="text")}
@@ -59,7 +59,7 @@ _COMPLETE_AND_TELL = f"""
 {_held(id="uuid", claim_id="uuid", result="text")}, ended AS (
     {_COMPLETED}, {DELIVERY}
 ), {TELL.format(ended="ended")}
-SELECT {LEFT} FROM ended
+SELECT {LEFT_ENDED} FROM ended
 """
 
 # A group is marked in the statement that fails its member, so that the others are canceled whatever dies next: once,
@@ -82,9 +82,9 @@ _FAIL = f"""
     UPDATE tasks SET status = 'failed', error = held.error::jsonb || jsonb_build_object('at', {AT}),
         finished_at = clock_timestamp(), version = version + 1, updated_at = clock_timestamp()
     FROM held WHERE tasks.id = held.id
-    RETURNING {_LEFT}, {DELIVERY}
+    RETURNING {LEFT}, {DELIVERY}
 ), {MARK_GROUPS}, {TELL.format(ended="failed")}
-SELECT {LEFT} FROM failed
+SELECT {LEFT_ENDED} FROM failed
 """
 
 # Keeps its claim id, which tells a lost answer from a lost claim.
@@ -94,7 +94,7 @@ UPDATE tasks SET status = 'pending', consumer_id = NULL, run_at = clock_timestam
     is_blocked = concurrency_key IS NOT NULL, version = version + 1, updated_at = clock_timestamp(),
     history = {HISTORY} || jsonb_build_array(held.error::jsonb || jsonb_build_object('at', {AT}))
 FROM held WHERE tasks.id = held.id
-RETURNING {_LEFT}
+RETURNING {LEFT}
 """
 
 _SNOOZE = f"""
@@ -102,7 +102,7 @@ _SNOOZE = f"""
 UPDATE tasks SET status = 'pending', attempt = attempt - 1, consumer_id = NULL, run_at = held.run_at,
     is_blocked = concurrency_key IS NOT NULL, version = version + 1, updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
-RETURNING {_LEFT}
+RETURNING {LEFT}
 """
 
 # Nothing went wrong with the task, so the attempt is given back; run_at stays, so it keeps its place.
@@ -111,12 +111,12 @@ _RELEASE = f"""
 UPDATE tasks SET status = 'pending', attempt = attempt - 1, claim_id = NULL, consumer_id = NULL,
     is_blocked = concurrency_key IS NOT NULL, version = version + 1, updated_at = clock_timestamp()
 FROM held WHERE tasks.id = held.id
-RETURNING {_LEFT}
+RETURNING {LEFT}
 """
 
 # What our write would have made of it, under our own claim: it took effect, and its answer was lost on the way.
 _WRITTEN_BY_US = f"""
-SELECT {_LEFT} FROM tasks
+SELECT {LEFT} FROM tasks
 JOIN unnest($1::uuid[], $2::uuid[]) AS mine (id, claim_id) ON tasks.id = mine.id
 WHERE tasks.claim_id = mine.claim_id AND tasks.status = $3
 """

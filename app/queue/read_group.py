@@ -9,7 +9,8 @@ from app.db.engine import Database
 MOST_ERRORS = 10
 
 # Indexes tasks_group_live and tasks_group_ended, in one snapshot: a member is in one of the two, and each is counted
-# once however many are finishing meanwhile. Progress is a handler's word, so only numbers are summed.
+# once however many are finishing meanwhile. Written IS TRUE, the look for failed ones can't be met by
+# tasks_unsuccessful, which has those of all groups. Progress is a handler's word, so only numbers are summed.
 MEMBERS = f"""
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
@@ -36,7 +37,8 @@ CROSS JOIN LATERAL (
     SELECT coalesce(json_agg(jsonb_build_object('task_id', failed.id) || failed.error), '[]') AS first
     FROM (
         SELECT id, error FROM tasks
-        WHERE group_id = groups.id AND status = 'failed' AND members.failed > 0
+        WHERE group_id = groups.id AND status IN ('completed', 'failed', 'canceled')
+            AND (status = 'failed') IS TRUE AND members.failed > 0
         ORDER BY finished_at, id LIMIT {MOST_ERRORS}
     ) AS failed
 ) AS errors

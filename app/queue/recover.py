@@ -9,7 +9,7 @@ from app.core.task import TaskStatus
 from app.db.engine import Database
 from app.queue.callback import DELIVERY, TELL
 from app.queue.claim import SUSPECT_AT
-from app.queue.finish import AT, HISTORY, LEFT, MARK_GROUPS, Left
+from app.queue.finish import AT, HISTORY, LEFT_ENDED, MARK_GROUPS, Left
 
 _RECOVER_SECONDS = 60.0  # one statement, however many tasks the dead held
 _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
@@ -78,7 +78,7 @@ WITH lost AS MATERIALIZED (
 ), failed AS (
     SELECT group_id FROM recovered WHERE status = 'failed'
 ), {MARK_GROUPS}, {TELL.format(ended="recovered")}
-SELECT status, {LEFT} FROM recovered
+SELECT status, {LEFT_ENDED} FROM recovered
 """
 
 

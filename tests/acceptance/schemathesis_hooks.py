@@ -54,9 +54,24 @@ def filter_body(_: schemathesis.HookContext, body: Any) -> bool:
 def filter_case(_: schemathesis.HookContext, case: "schemathesis.Case[Any]") -> bool:
     """No tasks of the kind `http`, which is particular about its content: the description leaves that to the kind.
 
-    They have tests of their own in test_http_kind.py.
+    They have tests of their own in test_http_kind.py. And no cursors, since none that is made up is one; and nothing to
+    do to many tasks that can be done to none of them. These are in test_lists.py.
     """
-    return not _has_http(case.body)
+    return not _has_http(case.body) and not _has_cursor(case.query) and not _is_for_none(case.body)
+
+
+def _has_cursor(query: Any) -> bool:
+    return bool(query) and "cursor" in query
+
+
+def _is_for_none(body: Any) -> bool:
+    match body:
+        case {"action": "cancel", "filter": {"status": [*statuses]}}:
+            return not {"pending", "processing"}.intersection(map(str, statuses))
+        case {"action": "retry", "filter": {"status": [*statuses]}}:
+            return "failed" not in statuses
+        case _:
+            return False
 
 
 def _has_http(body: Any) -> bool:

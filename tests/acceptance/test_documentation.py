@@ -15,6 +15,9 @@ from tests.support.types import Connection
 
 OPERATIONS = {
     "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "500"}),
+    "listTasks": ("get", "/task", {"200", "422", "500"}),
+    "createBulk": ("post", "/task/bulk", {"201", "400", "413", "415", "422", "500"}),
+    "deleteTask": ("delete", "/task/{task_id}", {"204", "404", "409", "500"}),
     "getTask": ("get", "/task/{task_id}", {"200", "404", "500"}),
     "retryTask": ("patch", "/task/{task_id}/retry", {"200", "404", "409", "500"}),
     "cancelTask": ("patch", "/task/{task_id}/cancel", {"200", "400", "404", "500"}),
@@ -151,6 +154,9 @@ async def test_what_is_answered_fits_its_description(live: Service, description:
         ("get", f"/task/{task['id']}/deliveries", "/task/{task_id}/deliveries", "200"),
         ("post", f"/task/{task['id']}/deliveries", "/task/{task_id}/deliveries", "201"),
         ("post", "/task", "/task", "415"),
+        ("get", "/task", "/task", "200"),
+        ("get", "/task?limit=x", "/task", "422"),
+        ("delete", "/task/x", "/task/{task_id}", "404"),
         ("get", "/schedule", "/schedule", "200"),
         ("get", "/schedule?limit=x", "/schedule", "422"),
         ("get", "/schedule/on", "/schedule/{name}", "200"),

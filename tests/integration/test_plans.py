@@ -13,14 +13,17 @@ from app.queue import (
     cancel_group,
     claim,
     create_group,
+    delete,
     deliveries,
     finish,
     progress,
+    prune,
     read,
     read_group,
     recover,
     retry,
     schedule,
+    select,
     settle,
     spawn,
     tick,
@@ -35,6 +38,14 @@ PLANS = {
     "complete and tell": (finish._COMPLETE_AND_TELL, 3, {"tasks_pkey"}),
     "fail": (finish._FAIL, 3, {"tasks_pkey", "groups_pkey"}),
     "release": (finish._RELEASE, 2, {"tasks_pkey"}),
+    "cancel many": (cancel._CANCEL_ALL, 1, {"tasks_pkey"}),
+    "count canceled": (cancel._COUNT, 1, {"tasks_pkey"}),
+    "reopen many": (retry._REOPEN_ALL, 1, {"tasks_pkey"}),
+    "count reopened": (retry._COUNT, 1, {"tasks_pkey"}),
+    "delete": (delete._DELETE, 1, {"tasks_pkey", "groups_pkey", "groups_open"}),
+    "prune tasks": (prune._TASKS, 5, {"tasks_pkey", "groups_pkey", "groups_open", "walks_pkey"}),
+    "prune groups": (prune._GROUPS, 3, {"groups_pkey", "tasks_group_live", "tasks_group_ended", "walks_pkey"}),
+    "are few": (select._ARE_FEW, 1, {"tasks_processing", "tasks_due", "tasks_blocked"}),
     "written by us": (finish._WRITTEN_BY_US, 3, {"tasks_pkey"}),
     "retry": (finish._RETRY, 4, {"tasks_pkey"}),
     "snooze": (finish._SNOOZE, 3, {"tasks_pkey"}),
@@ -68,6 +79,15 @@ PLANS = {
     "read a schedule": (schedule._READ, 1, {"schedules_pkey"}),
     "list schedules": (schedule._LIST, 2, {"schedules_pkey"}),
 }
+WALKS = {
+    "id": {"tasks_pkey"},
+    "tenant": {"tasks_tenant"},
+    "status": {"tasks_unsuccessful"},
+    "group": {"tasks_group_live", "tasks_group_ended"},
+    "life": {"tasks_processing", "tasks_due", "tasks_blocked", "tasks_pkey"},
+}
+PLANS |= {f"list by {walk}": (select._TASKS[walk], 14, indexes) for walk, indexes in WALKS.items()}
+PLANS |= {f"ids by {walk}": (select._IDS[walk], 14, indexes) for walk, indexes in WALKS.items()}
 
 FILL = """
 INSERT INTO tasks (id, kind, content, status, claim_id, consumer_id)

@@ -91,7 +91,9 @@ def masked(answer: str) -> str:
 
 def _masked(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: "..." if name in _VOLATILE and inner is not None else _masked(inner) for name, inner in value.items()}
+        return {
+            name: "..." if name in _VOLATILE and inner is not None else _masked(inner) for name, inner in value.items()
+        }
     if isinstance(value, list):
         return [_masked(inner) for inner in value]
     return "NUMBER" if isinstance(value, float) else value

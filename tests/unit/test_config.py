@@ -122,6 +122,13 @@ def test_every_spelling_of_redis_is_taken(environment: pytest.MonkeyPatch, url: 
         *(("MAX_LOST", value) for value in ("0", "101", "x")),
         *(("STOP_WAIT_SECONDS", value) for value in ("0", "90001", "30.5")),
         *(("DATABASE_POOL_SIZE", value) for value in ("1", "1001", "x")),
+        *(
+            ("RETENTION_DAYS", value)
+            for value in (
+                *("-1", "x", "30,", "36501", "1e3", "nan", "30 days", "completed", "completed=", "pending=1", "=30"),
+                *("completed=30, completed=30", "completed=30,", "30, failed=90", "failed=-1", "COMPLETED=30"),
+            )
+        ),
         *(("LOG_FORMAT", value) for value in ("xml", "JSON")),
         *(("LOG_LEVEL", value) for value in ("loud", "INFO", "critical")),
     ],

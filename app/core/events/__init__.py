@@ -11,7 +11,7 @@ from app.core.events.consumer import (
     StopIncomplete,
 )
 from app.core.events.event import Emit, Event
-from app.core.events.group import GroupCanceled, GroupCreated, GroupEnded, MembersCanceled
+from app.core.events.group import GroupCanceled, GroupCreated, GroupEnded, GroupsPruned, MembersCanceled
 from app.core.events.handler import (
     ChildKilled,
     ChildNotStarted,
@@ -28,12 +28,14 @@ from app.core.events.server import ServiceDown, ServiceUp
 from app.core.events.task import (
     AttemptFailed,
     ClaimLost,
+    TaskDeleted,
     TaskFailed,
     TaskReopened,
     TasksCanceled,
     TasksClaimed,
     TasksCompleted,
     TasksCreated,
+    TasksPruned,
     TasksRecovered,
     TasksReleased,
     TasksSnoozed,
@@ -54,6 +56,7 @@ __all__ = [
     "GroupCanceled",
     "GroupCreated",
     "GroupEnded",
+    "GroupsPruned",
     "HandlerRaised",
     "HandlerStopped",
     "HandlerStuck",
@@ -71,12 +74,14 @@ __all__ = [
     "ServiceDown",
     "ServiceUp",
     "StopIncomplete",
+    "TaskDeleted",
     "TaskFailed",
     "TaskReopened",
     "TasksCanceled",
     "TasksClaimed",
     "TasksCompleted",
     "TasksCreated",
+    "TasksPruned",
     "TasksRecovered",
     "TasksReleased",
     "TasksSnoozed",

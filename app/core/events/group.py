@@ -30,6 +30,13 @@ class MembersCanceled(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GroupsPruned(Event):
+    """So many groups, ended long ago and left without members, are deleted."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupEnded(Event):
     """All members of this group have ended."""
 

@@ -62,6 +62,20 @@ class TaskReopened(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TaskDeleted(Event):
+    """A client had this task deleted, after its end."""
+
+    task_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TasksPruned(Event):
+    """So many tasks, ended longer ago than they are kept, are deleted."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class TasksCanceled(Event):
     """A client canceled these tasks."""
 

@@ -14,7 +14,12 @@ def upgrade() -> None:
     op.add_column("tasks", sa.Column("tenant", sa.Text(), nullable=True))
     op.add_column("tasks", sa.Column("callback_url", sa.Text(), nullable=True))
     op.add_column("tasks", sa.Column("callback_of", sa.Uuid(), nullable=True))
-    op.create_index("tasks_unsuccessful", "tasks", ["id"], postgresql_where=sa.text("status IN ('failed', 'canceled')"))
+    op.create_index(
+        "tasks_unsuccessful",
+        "tasks",
+        ["status", "id"],
+        postgresql_where=sa.text("status IN ('failed', 'canceled')"),
+    )
     op.create_index("tasks_tenant", "tasks", ["tenant", "id"], postgresql_where=sa.text("tenant IS NOT NULL"))
     op.create_index(
         "tasks_callbacks", "tasks", ["callback_of", "id"], postgresql_where=sa.text("callback_of IS NOT NULL")
@@ -37,6 +42,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("queues_pkey")),
     )
     op.create_table(
+        "walks",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "last_id", sa.Uuid(), server_default=sa.text("'00000000-0000-0000-0000-000000000000'"), nullable=False
+        ),
+        sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("holder", sa.Uuid(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("walks_pkey")),
+    )
+    op.execute("INSERT INTO walks (name) VALUES ('tasks'), ('groups')")
+    op.create_table(
         "secrets",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
@@ -50,7 +66,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo."""
-    for table in ("secrets", "queues", "idempotency_keys"):
+    for table in ("secrets", "walks", "queues", "idempotency_keys"):
         op.drop_table(table)
     op.drop_column("groups", "callback_url")
     op.drop_column("groups", "tenant")
