@@ -14,6 +14,8 @@ from app.api.group_api import GroupApi
 from app.api.group_routes import group_routes
 from app.api.head import HeadAsGet
 from app.api.health_api import health_router
+from app.api.measured import Measured, RequestTimes
+from app.api.metrics_api import metrics_router
 from app.api.openapi import add_documentation
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
@@ -24,7 +26,9 @@ from app.api.task_routes import task_routes
 from app.core.config import Settings, load
 from app.core.declared import load_declared
 from app.core.errors import SettingsError
+from app.core.events import to_all
 from app.core.logging import log_event, set_up_logging
+from app.core.metrics import Metrics
 from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.follow_up import FollowUp
@@ -39,11 +43,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application, with what it needs. Settings come from the environment where none are given."""
     settings, catalog = _load_or_exit(settings)
     set_up_logging(settings)
+    metrics = Metrics()
+    times = RequestTimes(metrics.requests)
+    emit = to_all(log_event, metrics.count)
     database = Database(settings.database_url, settings.database_pool_size, STATEMENT_SECONDS)
-    wakeup = Wakeup(settings.redis_url, log_event)
-    follow_up = FollowUp(database, wakeup, log_event)
+    wakeup = Wakeup(settings.redis_url, emit)
+    follow_up = FollowUp(database, wakeup, emit)
     reader = TaskReader(database)
-    services = Services(settings, catalog, database, reader, wakeup, follow_up, log_event)
+    services = Services(settings, catalog, database, reader, wakeup, follow_up, emit)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
 
     @asynccontextmanager
@@ -59,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 await follow_up.drain()
                 await wakeup.close()
         await database.close()
+        times.flush()
 
     app = FastAPI(
         title="Taskmill",
@@ -70,8 +78,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))
+    app.include_router(metrics_router(metrics, times))
     add_documentation(app, catalog.kinds)
     add_error_handlers(app)
+    app.add_middleware(Measured, times=times)
     app.add_middleware(HeadAsGet)
     return app
 

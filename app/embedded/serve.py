@@ -22,6 +22,7 @@ def main() -> int:
         settings = load(Settings)
         load_declared(settings, Catalog.load(settings).check)
         run = _run_folder()
+        supervisor.make_metrics_folder(run)
     except TaskmillError as error:
         complain(str(error))
         return 1

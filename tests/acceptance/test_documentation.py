@@ -24,6 +24,7 @@ OPERATIONS = {
     "createGroup": ("post", "/group", {"201", "400", "413", "415", "422", "500"}),
     "getGroup": ("get", "/group/{group_id}", {"200", "404", "500"}),
     "cancelGroup": ("patch", "/group/{group_id}/cancel", {"200", "400", "404", "500"}),
+    "metrics": ("get", "/metrics", {"200"}),
     "health": ("get", "/health", {"200"}),
     "livez": ("get", "/livez", {"200"}),
     "readyz": ("get", "/readyz", {"200", "503"}),
@@ -83,6 +84,8 @@ async def test_every_answer_has_an_example_that_fits_its_schema(description: dic
             ((media_type, content),) = answer["content"].items()
             if operation["operationId"] == "readyz":
                 assert media_type == "application/health+json"
+            elif operation["operationId"] == "metrics":
+                assert media_type == "text/plain"
             elif status.startswith("2"):
                 assert media_type == "application/json"
             else:
