@@ -44,7 +44,7 @@ test-docker: ## run the test suite in containers
 check: .venv/dev.stamp ## the gate: lint, format, types, imports, tests on embedded servers
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy --strict app bench tests
+	.venv/bin/mypy --strict app bench tests clients/python
 	.venv/bin/lint-imports
 	$(PYTEST)
 
