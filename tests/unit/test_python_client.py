@@ -118,7 +118,9 @@ def test_batches_are_as_large_as_a_request_may_be() -> None:
     """1,000 tasks, or 900 kB; what is too much for the service as it is set goes in halves, alone at last."""
 
     def run(tasks: list[client.NewTask], limit: int) -> tuple[list[int], list[Any]]:
-        sizes, items, reply = [], [], None
+        sizes: list[int] = []
+        items: list[Any] = []
+        reply = None
         flow = client._batch(tasks, 0)
         while True:
             try:
