@@ -2,9 +2,11 @@
 
 import asyncio
 import inspect
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -223,3 +225,16 @@ async def test_events(do: Caller, proxy: Proxy) -> None:
     assert (await do("group_events", group.id))[-1].counts.completed == 1
     with pytest.raises(NotFoundError):
         await do("events", "x")
+
+
+async def test_the_readme_works(running: Service) -> None:
+    """As it stands."""
+    readme = (Path(__file__).parents[2] / "clients" / "python" / "README.md").read_text()
+    code = readme.partition("```python\n")[2].partition("```")[0].replace("http://localhost:8000", running.url)
+    done = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, env={"PYTHONPATH": "clients/python"}, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await done.communicate()
+    assert done.returncode == 0
+    assert "completed" in output.decode()
+    assert "Counts(pending=0, processing=0, completed=3, failed=0, canceled=0)" in output.decode()
