@@ -173,6 +173,13 @@ async def test_the_kinds_are_listed(description: dict[str, Any]) -> None:
         assert {"type": "string", "enum": ["simulate", "http"]} in kind["anyOf"]
 
 
+async def test_schemas_are_called_what_they_are(description: dict[str, Any]) -> None:
+    """By their titles, since clients that are generated take these names; no class of ours is named."""
+    for name, schema in description["components"]["schemas"].items():
+        assert schema["title"] == name
+        assert not name.endswith(("View", "Body"))
+
+
 async def test_every_reference_resolves(description: dict[str, Any]) -> None:
     """And nothing that is defined is left over."""
     used = set(re.findall(r'"\$ref": "([^"]*)"', json.dumps(description)))
