@@ -7,6 +7,7 @@ UV ?= uv
 COMPOSE = docker compose --env-file .env.dev
 COMPOSE_TEST = docker compose -f docker-compose.test.yml
 N ?= 2
+URL ?= http://localhost:8000
 # Most tests wait for processes, so more of them than there are cores are run at a time; each file by one process.
 TEST_PROCESSES ?= 4
 PYTEST = .venv/bin/pytest -n $(TEST_PROCESSES) --dist loadfile
@@ -16,7 +17,7 @@ DOCKER_WORKS = docker info >/dev/null 2>&1 && docker compose version >/dev/null 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run key test test-embedded test-docker check migrate build start stop scale logs lock clean
+.PHONY: help run key test test-embedded test-docker check client-check migrate build start stop scale logs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,9 +50,13 @@ test-docker: ## run the test suite in containers
 check: .venv/dev.stamp ## the gate: lint, format, types, imports, tests on embedded servers
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy --strict app bench tests
+	.venv/bin/mypy --strict app bench tests clients/python
 	.venv/bin/lint-imports
 	$(PYTEST)
+
+# Not part of check: where that runs, there may be no npm.
+client-check: ## generate a TypeScript client from URL's /openapi.json, and drive that service with it (needs npm)
+	cd clients/typescript && npm ci --silent && TASKMILL_URL=$(URL) npm run --silent check
 
 migrate: .venv/run.stamp ## bring the schema of DATABASE_URL up to date
 	@.venv/bin/python -m app.db.migrate

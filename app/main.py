@@ -23,6 +23,8 @@ from app.api.key_docs import describe_keys
 from app.api.key_ring import KeyRing
 from app.api.list_api import ListApi
 from app.api.list_routes import list_routes
+from app.api.measured import Measured, RequestTimes
+from app.api.metrics_api import metrics_router
 from app.api.openapi import add_documentation
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
@@ -33,7 +35,9 @@ from app.api.task_routes import task_routes
 from app.core.config import Settings, load
 from app.core.declared import load_declared
 from app.core.errors import SettingsError
+from app.core.events import to_all
 from app.core.logging import log_event, set_up_logging
+from app.core.metrics import Metrics
 from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.follow_up import FollowUp
@@ -49,12 +53,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application, with what it needs. Settings come from the environment where none are given."""
     settings, catalog, keys = _load_or_exit(settings)
     set_up_logging(settings)
+    metrics = Metrics()
+    times = RequestTimes(metrics.requests)
+    emit = to_all(log_event, metrics.count)
     database = Database(settings.database_url, settings.database_pool_size, STATEMENT_SECONDS)
-    wakeup = Wakeup(settings.redis_url, log_event)
-    limiter = RateLimiter(settings.redis_url, log_event)
-    follow_up = FollowUp(database, wakeup, log_event)
+    wakeup = Wakeup(settings.redis_url, emit)
+    limiter = RateLimiter(settings.redis_url, emit)
+    follow_up = FollowUp(database, wakeup, emit)
     reader = TaskReader(database)
-    services = Services(settings, catalog, database, reader, wakeup, follow_up, log_event)
+    services = Services(settings, catalog, database, reader, wakeup, follow_up, emit)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
     deliveries = DeliveryApi(services, groups)
 
@@ -74,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 await wakeup.close()
                 await limiter.close()
         await database.close()
+        times.flush()
 
     app = FastAPI(
         title="Taskmill",
@@ -92,11 +100,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))
+    app.include_router(metrics_router(metrics, times))
     add_documentation(app, catalog.kinds)
     describe_keys(app, keys)
     add_error_handlers(app)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Gate, keys=keys, limiter=limiter, rate_limit=settings.rate_limit)
+    app.add_middleware(Measured, times=times)
     return app
 
 

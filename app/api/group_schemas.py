@@ -29,7 +29,7 @@ class ThenBody(NewTaskBody):
 # JSON values as in JSON_VALUE, but for the name that is put in.
 THEN_CONTENT: dict[str, Any] = {
     "type": "object",
-    "properties": {"group": False},
+    "properties": {"group": {"not": {}}},  # nothing at all; generators of clients do not all know `false`
     "propertyNames": TEXT,
     "additionalProperties": REFERENCE,
 }

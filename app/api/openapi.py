@@ -70,7 +70,7 @@ def _describe(app: FastAPI, kinds: Sequence[str]) -> dict[str, Any]:
             kind = schemas[_name(model)]["properties"]["kind"]
             kind["anyOf"] = [{"type": "string", "enum": list(kinds)}, {"type": "null"}]
         _put_back_examples(schema, app)
-        app.openapi_schema = schema
+        app.openapi_schema = _by_title(schema)
     return app.openapi_schema
 
 
@@ -82,6 +82,17 @@ def _definitions(model: type[BaseModel]) -> dict[str, Any]:
     for name, inner in definitions.items():
         text = text.replace(f'"#/components/schemas/{name}"', f'"#/components/schemas/{inner["title"]}"')
     return {inner["title"]: inner for inner in json.loads(text).values()}
+
+
+def _by_title(schema: dict[str, Any]) -> dict[str, Any]:
+    """With all schemas by their titles, as clients that are generated call them; FastAPI takes our classes' names."""
+    text = json.dumps(schema)
+    for name, inner in schema["components"]["schemas"].items():
+        text = text.replace(f'"#/components/schemas/{name}"', f'"#/components/schemas/{inner["title"]}"')
+    renamed: dict[str, Any] = json.loads(text)
+    schemas = renamed["components"]["schemas"]
+    renamed["components"]["schemas"] = {inner["title"]: inner for inner in schemas.values()}
+    return renamed
 
 
 def _put_back_examples(schema: dict[str, Any], app: FastAPI) -> None:

@@ -13,10 +13,13 @@ from typing import NoReturn
 import uvloop
 
 from app.consumer.consumer import Consumer, StopRequest
+from app.consumer.metrics_port import serve_metrics
 from app.core.config import Settings, load
 from app.core.declared import load_declared
 from app.core.errors import ConsumerDeclaredDeadError, SettingsError
+from app.core.events import Emit, to_all
 from app.core.logging import log_event, set_up_logging
+from app.core.metrics import Metrics
 from app.core.schedule import NewSchedule
 from app.handlers import Catalog
 
@@ -30,25 +33,29 @@ def main() -> int:
         settings = load(Settings)
         catalog = Catalog.load(settings)
         declared = load_declared(settings, catalog.check)
+        metrics = Metrics()
+        if settings.metrics_port and not arguments.quarantine:
+            serve_metrics(settings, metrics)
     except SettingsError as error:
         sys.stderr.write(f"taskmill: {error}\n")
         return 2
     set_up_logging(settings)
     gc.freeze()  # what is loaded stays; collections look only at what tasks make
     gc.set_threshold(50_000, 20, 20)
-    uvloop.run(_run(settings, catalog, declared, quarantine=arguments.quarantine))
+    emit = to_all(log_event, metrics.count)
+    uvloop.run(_run(settings, catalog, declared, emit, quarantine=arguments.quarantine))
     raise AssertionError("unreachable: _run ends the process")
 
 
-async def _run(settings: Settings, catalog: Catalog, declared: Sequence[NewSchedule], *, quarantine: bool) -> NoReturn:
+async def _run(
+    settings: Settings, catalog: Catalog, declared: Sequence[NewSchedule], emit: Emit, *, quarantine: bool
+) -> NoReturn:
     stop = StopRequest()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop)
     code = 1
     try:
-        consumer = Consumer(
-            settings, catalog, log_event, quarantine=quarantine, declared=None if quarantine else declared
-        )
+        consumer = Consumer(settings, catalog, emit, quarantine=quarantine, declared=None if quarantine else declared)
         await consumer.run(stop)
         code = 0
     except ConsumerDeclaredDeadError:

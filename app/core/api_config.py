@@ -27,6 +27,12 @@ class ApiSettings(BaseSettings):
         default="completed=30, failed=90, canceled=30",
         description="How long ended tasks are kept, by status, or one number for all; 0 is for ever.",
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65_535,
+        description="Port on which consumers answer `GET /metrics`, where they run without an API; 0 is none.",
+    )
 
     @field_validator("retention_days")
     @classmethod

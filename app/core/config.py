@@ -139,6 +139,10 @@ class Settings(ApiSettings, DatabaseSettings):
                 f"STOP_WAIT_SECONDS ({self.stop_wait_seconds}) must be at least DRAIN_SECONDS "
                 f"({self.drain_seconds:g}) + {STOP_SECONDS}, or Supervisor kills a consumer that is still stopping"
             )
+        if self.metrics_port == self.port and self.api_processes:
+            raise ValueError(
+                f"METRICS_PORT and PORT are both {self.port}; with an API its own /metrics has all numbers"
+            )
         return self
 
 

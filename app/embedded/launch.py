@@ -77,6 +77,7 @@ def _stop_leftovers(settings: Settings, folders: Folders) -> None:
 def _prepare(settings: Settings, folders: Folders, embedded: Embedded) -> dict[str, Server]:
     servers: dict[str, Server] = {}
     folders.make_run()
+    supervisor.make_metrics_folder(folders.run)
     if not (embedded.postgres or embedded.valkey):
         return servers
     account = server_account(folders.data, folders.run)

@@ -24,6 +24,7 @@ def main() -> int:
         load_declared(settings, Catalog.load(settings).check)
         load_keys(settings.keys_file)
         run = _run_folder()
+        supervisor.make_metrics_folder(run)
     except TaskmillError as error:
         complain(str(error))
         return 1

@@ -1,6 +1,7 @@
 """Supervisor as seen from outside: how to start it, and its control socket."""
 
 import os
+import shutil
 import socket
 import sys
 from http.client import HTTPException
@@ -11,6 +12,7 @@ from xmlrpc.client import Fault, ProtocolError, ServerProxy
 from supervisor.xmlrpc import SupervisorTransport
 
 from app.core.config import Settings
+from app.core.metrics import FOLDER_VARIABLE
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -29,7 +31,18 @@ def environment(settings: Settings, run: Path) -> dict[str, str]:
         "CONSUMER_PROCESSES": str(settings.consumer_processes),
         "STOP_WAIT_SECONDS": str(settings.stop_wait_seconds),
         "RUN_DIR": str(run),
+        FOLDER_VARIABLE: str(_metrics(run)),
     }
+
+
+def make_metrics_folder(run: Path) -> None:
+    """Make the folder in which the programs count, empty: all count from 0 when Supervisor starts."""
+    shutil.rmtree(_metrics(run), ignore_errors=True)
+    _metrics(run).mkdir(mode=0o700)
+
+
+def _metrics(run: Path) -> Path:
+    return run / "metrics"
 
 
 def _any_port() -> int:

@@ -33,6 +33,7 @@ OPERATIONS = {
     "redeliverTask": ("post", "/task/{task_id}/deliveries", {"201", "404", "409", "500"}),
     "listGroupDeliveries": ("get", "/group/{group_id}/deliveries", {"200", "404", "500"}),
     "redeliverGroup": ("post", "/group/{group_id}/deliveries", {"201", "404", "409", "500"}),
+    "metrics": ("get", "/metrics", {"200"}),
     "health": ("get", "/health", {"200"}),
     "livez": ("get", "/livez", {"200"}),
     "readyz": ("get", "/readyz", {"200", "503"}),
@@ -99,6 +100,8 @@ async def test_every_answer_has_an_example_that_fits_its_schema(description: dic
             ((media_type, content),) = answer["content"].items()
             if operation["operationId"] == "readyz":
                 assert media_type == "application/health+json"
+            elif operation["operationId"] == "metrics":
+                assert media_type == "text/plain"
             elif status.startswith("2"):
                 assert media_type == "application/json"
             else:
@@ -209,6 +212,13 @@ async def test_the_kinds_are_listed(description: dict[str, Any]) -> None:
     for body in ("NewTask", "ThenTask", "NewSchedule"):
         kind = description["components"]["schemas"][body]["properties"]["kind"]
         assert {"type": "string", "enum": ["simulate", "http"]} in kind["anyOf"]
+
+
+async def test_schemas_are_called_what_they_are(description: dict[str, Any]) -> None:
+    """By their titles, since clients that are generated take these names; no class of ours is named."""
+    for name, schema in description["components"]["schemas"].items():
+        assert schema["title"] == name
+        assert not name.endswith(("View", "Body"))
 
 
 async def test_every_reference_resolves(description: dict[str, Any]) -> None:

@@ -138,6 +138,8 @@ def test_it_runs_a_task_and_knows_it_after_ctrl_c(start: Start, data: Path, port
     assert str(data) in run.output
     task = f"{run.url}/task/{call(f'{run.url}/task', {'content': {'a': 1}})['id']}"
     await_completed(task)
+    with urllib.request.urlopen(f"{run.url}/metrics") as answer:  # noqa: S310 - our own URL
+        assert b"taskmill_tasks_completed_total 1.0" in answer.read().splitlines()  # which the consumer has counted
     assert run.interrupt() == 0, run.output
 
     again = start(data, port)

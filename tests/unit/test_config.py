@@ -57,6 +57,7 @@ def test_defaults() -> None:
         "max_pending": 0,
         "max_streams": 2_000,
         "retention_days": "completed=30, failed=90, canceled=30",
+        "metrics_port": 0,
     }
     assert SimulateOptions.load().simulate_seconds == 3
 

@@ -1,4 +1,4 @@
-"""What happens, as types. The flow emits them; core/logging.py turns them into lines."""
+"""What happens, as types. The flow emits them; core/words.py turns them into lines, core/counted.py into numbers."""
 
 from app.core.events.consumer import (
     ConsumerDraining,
@@ -10,7 +10,7 @@ from app.core.events.consumer import (
     QuarantineNotStarted,
     StopIncomplete,
 )
-from app.core.events.event import Emit, Event
+from app.core.events.event import Emit, Event, to_all
 from app.core.events.group import GroupCanceled, GroupCreated, GroupEnded, GroupsPruned, MembersCanceled
 from app.core.events.handler import (
     ChildKilled,
@@ -86,4 +86,5 @@ __all__ = [
     "TasksReleased",
     "TasksSnoozed",
     "TicksMissed",
+    "to_all",
 ]

@@ -10,3 +10,13 @@ class Event:
 
 
 Emit = Callable[[Event], None]
+
+
+def to_all(*takers: Emit) -> Emit:
+    """What emits to each of these."""
+
+    def emit(event: Event) -> None:
+        for taker in takers:
+            taker(event)
+
+    return emit
