@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -14,10 +15,13 @@ from app.api.group_api import GroupApi
 from app.api.group_routes import group_routes
 from app.api.head import HeadAsGet
 from app.api.health_api import health_router
+from app.api.hub import Hub
+from app.api.live_routes import live_routes
 from app.api.openapi import add_documentation
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
 from app.api.services import Services
+from app.api.stop_signal import on_stop_signal
 from app.api.task_api import TaskApi
 from app.api.task_reader import TaskReader
 from app.api.task_routes import task_routes
@@ -28,6 +32,7 @@ from app.core.logging import log_event, set_up_logging
 from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.follow_up import FollowUp
+from app.queue.versions import read_versions
 from app.queue.wakeup import Wakeup
 
 # A request may wait behind a statement that fails before its own does: together that stays under 5 seconds.
@@ -43,7 +48,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     wakeup = Wakeup(settings.redis_url, log_event)
     follow_up = FollowUp(database, wakeup, log_event)
     reader = TaskReader(database)
-    services = Services(settings, catalog, database, reader, wakeup, follow_up, log_event)
+    hub = Hub(wakeup, partial(read_versions, database), settings.max_streams, log_event)
+    services = Services(settings, catalog, database, reader, wakeup, follow_up, hub, log_event)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
 
     @asynccontextmanager
@@ -51,9 +57,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # A full collection over what FastAPI has loaded takes tens of milliseconds, in the middle of some request.
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        yield
+        with on_stop_signal(hub.stop):  # streams would hold the server for as long as it waits
+            yield
         with suppress(TimeoutError):  # of frozen servers: Supervisor waits no longer
             async with asyncio.timeout(STOP_SECONDS):
+                await hub.close()
                 for part in (tasks, groups, reader):
                     await part.drain()
                 await follow_up.drain()
@@ -66,7 +74,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        routes=[*task_routes(tasks), *group_routes(groups), *schedule_routes(schedules)],
+        routes=[
+            *task_routes(tasks),
+            *group_routes(groups),
+            *live_routes(tasks, groups),
+            *schedule_routes(schedules),
+        ],
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.errors import MEDIA_TYPE
 from app.api.openapi import reference
 from app.api.schemas import Problem
+from app.api.stream import Stream, send_stream
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -31,11 +32,11 @@ class Reply(NamedTuple):
 
 NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
 
-Endpoint = Callable[[Scope, Receive], Awaitable[bytes | Reply]]
+Endpoint = Callable[[Scope, Receive], Awaitable[bytes | Reply | Stream]]
 
 
 class BytesRoute(APIRoute):
-    """`endpoint(scope, receive)` returns the body of a JSON answer with the route's status, a Reply, or raises."""
+    """`endpoint(scope, receive)` returns the body of a JSON answer with the route's status, or one of the others."""
 
     def __init__(self, path: str, endpoint: Endpoint, *, method: str, status_code: int, **documentation: Any) -> None:
         async def documented() -> None:
@@ -49,7 +50,13 @@ class BytesRoute(APIRoute):
                 reply = await endpoint(scope, receive)
             except ClientDisconnect:
                 return  # gone before its body had come, so nobody reads an answer: no fault of ours, no traceback
-            status, body, own = reply if isinstance(reply, Reply) else (status_code, reply, ())
+            if isinstance(reply, Reply):
+                status, body, own = reply
+            elif isinstance(reply, bytes):
+                status, body, own = HTTPStatus(status_code), reply, ()
+            else:
+                await send_stream(reply, receive, send)
+                return
             headers = [*own]
             if body is not None:
                 headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

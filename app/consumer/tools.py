@@ -11,7 +11,7 @@ from uuid import UUID
 from aiohttp import ClientSession
 from pydantic_core import from_json
 
-from app.consumer.progress import ProgressWriter, as_json
+from app.consumer.progress import ProgressWriter, as_json, changed_by
 from app.consumer.spawning import new_group, new_tasks
 from app.core.config import Settings
 from app.core.events import Emit
@@ -38,7 +38,8 @@ class Toolbox:
         self.work = work_database(settings)
         self.check = catalog.check
         self.spawner = Spawner(database, wakeup, emit)
-        self.progress = ProgressWriter(database)
+        self.wakeup = wakeup
+        self.progress = ProgressWriter(database, wakeup)
         self._http: ClientSession | None = None
 
     @property
@@ -118,6 +119,7 @@ class _RunTools:
             yield connection
             if progress is not None:
                 await self.box.progress.forget(self.claim)  # it would put the clock back
+        self.box.wakeup.announce_changed(changed_by(self.claim))
 
     async def spawn(self, key: str, children: Sequence[Child]) -> list[UUID]:
         tasks = await new_tasks(self.claim, key, children, self.box.check)

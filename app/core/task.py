@@ -139,3 +139,4 @@ class Claim:
     cursor: str | None = None
     traceparent: str | None = None
     tenant: str | None = None
+    group_id: UUID | None = None

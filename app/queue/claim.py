@@ -19,7 +19,7 @@ SET status = 'processing', attempt = attempt + 1, claim_id = gen_random_uuid(), 
 FROM due
 WHERE tasks.id = due.id AND EXISTS (SELECT FROM consumers WHERE consumers.id = $1)
 RETURNING tasks.id, tasks.claim_id, tasks.kind, tasks.content::text, tasks.attempt, tasks.lost_count,
-    tasks.max_attempts, tasks.timeout_seconds, tasks.cursor::text, tasks.traceparent, tasks.tenant
+    tasks.max_attempts, tasks.timeout_seconds, tasks.cursor::text, tasks.traceparent, tasks.tenant, tasks.group_id
 """
 
 # Primary key. An id from Redis is a hint: the task may be gone, taken, canceled or not due. Written IS TRUE, the

@@ -31,13 +31,20 @@ class FollowUp:
     def left(self, tasks: Iterable[Left]) -> None:
         """These tasks have ended, or gone back to pending."""
         groups = set()
+        changed = []
         for task in tasks:
+            changed.append(task.id)
             if task.concurrency_key is not None:
                 self._keys.submit(task.concurrency_key)
             if task.group_id is not None:
                 groups.add(task.group_id)
         for group_id in groups:
             self._groups.submit(group_id)
+        self.changed((*changed, *groups))
+
+    def changed(self, ids: Iterable[UUID]) -> None:
+        """These tasks and groups have a new version, which is committed: whoever watches them is told."""
+        self._wakeup.announce_changed(ids)
 
     def pending_again(self, tasks: Sequence[Left]) -> None:
         """These tasks can be claimed, or admitted, at once."""
@@ -70,9 +77,12 @@ class FollowUp:
         if canceled:
             self._wakeup.announce_canceled([task.id for task in canceled if task.was_running])
             self.freed({task.concurrency_key for task in canceled if task.concurrency_key is not None})
-            self._emit(MembersCanceled([task.id for task in canceled]))
+            ids = [task.id for task in canceled]
+            self.changed((*ids, group_id))
+            self._emit(MembersCanceled(ids))
 
     def _ended(self, groups: Sequence[Ended]) -> None:
+        self.changed(group.id for group in groups)
         for group in groups:
             self._emit(GroupEnded(group.id, group.completed, group.failed, group.canceled))
             if group.then_id is None:

@@ -42,5 +42,7 @@ class Reopener:
             return None
         task = Task(*rows[0])
         self._follow_up.pending_again([Left(task.id, task.kind, task.priority, task.concurrency_key, None)])
+        if task.group_id is not None:
+            self._follow_up.changed([task.group_id])
         self._emit(TaskReopened(task.id))
         return task
