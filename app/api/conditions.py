@@ -11,6 +11,7 @@ from app.api.errors import ProblemError
 
 LONGEST_WAIT = 60
 _TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_WAIT = re.compile("[0-9]{1,2}")
 _PREFERRED_WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', re.ASCII | re.IGNORECASE)
 _BAD_WAIT = f"The query's `wait` is given once, in whole seconds from 0 to {LONGEST_WAIT}."
 
@@ -65,9 +66,9 @@ def _wait_in(query: bytes) -> int | None:
     found = [value for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name == "wait"]
     if not found:
         return None
-    if len(found) > 1 or not (found[0].isascii() and found[0].isdecimal() and int(found[0][:5]) <= LONGEST_WAIT):
+    if len(found) > 1 or not _WAIT.fullmatch(found[0]) or int(found[0]) > LONGEST_WAIT:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, _BAD_WAIT)
-    return int(found[0][:5])
+    return int(found[0])
 
 
 def _preferred_wait(preferences: list[str]) -> int | None:
