@@ -47,7 +47,7 @@ class Hub:
             if self.is_stopping:
                 watcher.end()
             elif not self._helpers:
-                self._helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._look())]
+                self._start()
             elif self._is_listening:
                 topic.refresh()  # else the next look does it
             try:
@@ -69,6 +69,11 @@ class Hub:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
         self._is_listening = False
+
+    def _start(self) -> None:
+        self._helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._look())]
+        for helper in self._helpers:
+            helper.add_done_callback(_complain)
 
     def _end_if_idle(self) -> None:
         if not self._watchers.topics and self._helpers:
@@ -143,6 +148,12 @@ class Hub:
             due.append(topic)
         self._groups_seen = first + len(due)
         return [topic for topic in topics if not topic.subject.is_group], due
+
+
+def _complain(helper: "asyncio.Task[None]") -> None:
+    """A helper never ends by itself: if it does, the loop logs why."""
+    if not helper.cancelled():
+        helper.result()
 
 
 def _now() -> float:
