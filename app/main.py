@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -19,16 +20,19 @@ from app.api.group_api import GroupApi
 from app.api.group_routes import group_routes
 from app.api.head import HeadAsGet
 from app.api.health_api import health_router
+from app.api.hub import Hub
 from app.api.key_docs import describe_keys
 from app.api.key_ring import KeyRing
 from app.api.list_api import ListApi
 from app.api.list_routes import list_routes
+from app.api.live_routes import live_routes
 from app.api.measured import Measured, RequestTimes
 from app.api.metrics_api import metrics_router
 from app.api.openapi import add_documentation
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
 from app.api.services import Services
+from app.api.stop_signal import on_stop_signal
 from app.api.task_api import TaskApi
 from app.api.task_reader import TaskReader
 from app.api.task_routes import task_routes
@@ -42,6 +46,7 @@ from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.follow_up import FollowUp
 from app.queue.rate_limit import RateLimiter
+from app.queue.versions import read_versions
 from app.queue.wakeup import Wakeup
 
 # A request may wait behind a statement that fails before its own does: together that stays under 5 seconds.
@@ -61,7 +66,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     limiter = RateLimiter(settings.redis_url, emit)
     follow_up = FollowUp(database, wakeup, emit)
     reader = TaskReader(database)
-    services = Services(settings, catalog, database, reader, wakeup, follow_up, emit)
+    hub = Hub(wakeup, partial(read_versions, database), settings.max_streams, emit)
+    services = Services(settings, catalog, database, reader, wakeup, follow_up, hub, emit)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
     deliveries = DeliveryApi(services, groups)
 
@@ -71,10 +77,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         following = asyncio.create_task(keys.follow())
-        yield
+        with on_stop_signal(hub.stop):  # streams would hold the server for as long as it waits
+            yield
         following.cancel()
         with suppress(TimeoutError):  # of frozen servers: Supervisor waits no longer
             async with asyncio.timeout(STOP_SECONDS):
+                await hub.close()
                 for part in (tasks, groups, reader):
                     await part.drain()
                 await follow_up.drain()
@@ -94,6 +102,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             *list_routes(ListApi(services), BulkApi(services)),
             *delete_routes(DeleteApi(services)),
             *group_routes(groups),
+            *live_routes(tasks, groups),
             *delivery_routes(deliveries),
             *schedule_routes(schedules),
         ],

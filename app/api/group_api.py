@@ -18,11 +18,14 @@ from app.api.group_schemas import (
     ThenBody,
     render_group,
 )
+from app.api.live import Live
 from app.api.new_task_schemas import NewTaskBody
-from app.api.route import id_in_path
+from app.api.route import Reply, id_in_path
 from app.api.schemas import to_json
 from app.api.services import Services
+from app.api.stream import Stream
 from app.api.traceparent import traceparent
+from app.api.watch import State, Subject
 from app.core.caller import EVERYBODY
 from app.core.errors import InvalidPayloadError, RejectedRowError, UnknownKindError
 from app.core.group import Group, NewGroup
@@ -34,6 +37,7 @@ from app.queue.then import sample_content
 from app.utils.batcher import Batcher
 from app.utils.json_pointer import json_pointer
 
+_COUNT_PAUSE_SECONDS = 0.2  # between two counts of a group that somebody watches
 _LARGEST_BATCH = 20  # groups counted in one statement
 _AT_ONCE = 500  # tasks checked before other requests get their turn
 NOT_FOUND = "There is no group with this id."
@@ -51,6 +55,8 @@ class GroupApi:
         self._creator = GroupCreator(services.database, services.wakeup, services.follow_up, services.emit)
         self._canceler = GroupCanceler(services.database, services.follow_up, services.emit)
         self._reads: Batcher[UUID, Group | None] = Batcher(self._read, _LARGEST_BATCH)
+        subject = Subject("group", self.find, self._reads.submit, _state, is_group=True, pause=_COUNT_PAUSE_SECONDS)
+        self._live = Live(subject, services.hub)
 
     async def create(self, scope: Scope, receive: Receive) -> bytes:
         """Keep a group of tasks, all or none, and put them in the queue.
@@ -79,9 +85,20 @@ class GroupApi:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/tasks", str(error))]) from error
         return render_group(group, [task.id for task in members])
 
-    async def get(self, scope: Scope, _: Receive) -> bytes:
-        """A group by its id: how many of its tasks have which status, how far they are, and what went wrong first."""
-        return render_group(await self.find(scope))
+    async def get(self, scope: Scope, receive: Receive) -> Reply:
+        """A group by its id: how many of its tasks have which status, how far they are, and what went wrong first.
+
+        At once, or, with `wait`, as soon as it has ended; with If-None-Match besides, as soon as it is another.
+        """
+        return await self._live.get(scope, receive)
+
+    async def events(self, scope: Scope, receive: Receive) -> Stream | Reply:
+        """A group as it stands, and then each time that it or a task of it has changed, until it has ended.
+
+        Server-sent events, as those of a task; at most five a second, so that large groups are not counted all the
+        time.
+        """
+        return await self._live.events(scope, receive)
 
     async def cancel(self, scope: Scope, _: Receive) -> bytes:
         """Cancel all tasks of a group that are pending or processing. Its `then` task is not started.
@@ -142,6 +159,10 @@ class GroupApi:
     async def _read(self, ids: list[UUID]) -> Sequence[Group | None]:
         groups = await read_groups(self._database, list(set(ids)))
         return [groups.get(group_id) for group_id in ids]
+
+
+def _state(group: Group) -> State:
+    return State(group.version, group.ended_at is not None, render_group(group), group.total)
 
 
 def _group_id(scope: Scope) -> UUID:

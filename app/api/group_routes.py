@@ -14,6 +14,7 @@ from app.api.group_schemas import (
     NewGroupBody,
     NewGroupView,
 )
+from app.api.live_parameters import BAD_WAIT, TOO_MANY, add_waiting, wait_parameters
 from app.api.route import NO_DATABASE, BytesRoute, accepts, example, id_parameter, problems
 
 _EXAMPLE_PATH = f"/group/{GROUP_EXAMPLE['id']}"
@@ -59,9 +60,19 @@ def group_routes(api: GroupApi) -> list[BytesRoute]:
             tags=["group"],
             response_model=GroupView,
             response_description="The group as it stands, counted in this moment.",
-            openapi_extra={"parameters": [parameter]},
-            responses={HTTPStatus.OK: example(GROUP_EXAMPLE)}
-            | problems(_EXAMPLE_PATH, {HTTPStatus.NOT_FOUND: NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE}),
+            openapi_extra={"parameters": [parameter, *wait_parameters()]},
+            responses=add_waiting(
+                {HTTPStatus.OK: example(GROUP_EXAMPLE)}
+                | problems(
+                    _EXAMPLE_PATH,
+                    {
+                        HTTPStatus.NOT_FOUND: NOT_FOUND,
+                        HTTPStatus.UNPROCESSABLE_ENTITY: BAD_WAIT,
+                        HTTPStatus.TOO_MANY_REQUESTS: TOO_MANY,
+                        HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
+                    },
+                )
+            ),
         ),
         BytesRoute(
             "/group/{group_id}/cancel",

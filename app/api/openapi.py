@@ -102,7 +102,7 @@ def _put_back_examples(schema: dict[str, Any], app: FastAPI) -> None:
             for method in route.methods or ():
                 answers = schema["paths"][route.path][method.lower()]["responses"]
                 for status, answer in route.responses.items():
-                    for media_type, content in answer["content"].items():
+                    for media_type, content in answer.get("content", {}).items():
                         answers[str(int(status))]["content"][media_type]["example"] = content["example"]
 
 

@@ -19,6 +19,7 @@ from app.api.caller import caller
 from app.api.errors import MEDIA_TYPE, ProblemError
 from app.api.openapi import reference
 from app.api.schemas import Problem
+from app.api.stream import Stream, send_stream
 from app.core.caller import Role
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -37,11 +38,11 @@ NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
 # Calls of their own: what stands there is no id, so another method is answered with 405, and not with a task's 404.
 _NO_IDS = frozenset({"/task/bulk"})
 
-Endpoint = Callable[[Scope, Receive], Awaitable[bytes | Reply]]
+Endpoint = Callable[[Scope, Receive], Awaitable[bytes | Reply | Stream]]
 
 
 class BytesRoute(APIRoute):
-    """`endpoint(scope, receive)` returns the body of a JSON answer with the route's status, a Reply, or raises.
+    """`endpoint(scope, receive)` returns the body of a JSON answer with the route's status, or one of the others.
 
     `role`: that the caller's key needs; without one, READ for GET and WRITE for the rest.
     """
@@ -72,7 +73,13 @@ class BytesRoute(APIRoute):
                 reply = await endpoint(scope, receive)
             except ClientDisconnect:
                 return  # gone before its body had come, so nobody reads an answer: no fault of ours, no traceback
-            status, body, own = reply if isinstance(reply, Reply) else (status_code, reply, ())
+            if isinstance(reply, Reply):
+                status, body, own = reply
+            elif isinstance(reply, bytes):
+                status, body, own = HTTPStatus(status_code), reply, ()
+            else:
+                await send_stream(reply, receive, send)
+                return
             headers = [*own]
             if body is not None:
                 headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.api.hub import Hub
 from app.api.task_reader import TaskReader
 from app.core.config import Settings
 from app.core.events import Emit
@@ -21,4 +22,5 @@ class Services:
     reader: TaskReader
     wakeup: Wakeup
     follow_up: FollowUp
+    hub: Hub
     emit: Emit

@@ -10,18 +10,23 @@ from app.api.body import parse, read_body
 from app.api.callback_url import CallbackUrls
 from app.api.caller import caller
 from app.api.errors import ProblemError
+from app.api.live import Live
 from app.api.new_task_schemas import NewTaskBody
+from app.api.route import Reply
 from app.api.schemas import to_json
 from app.api.services import Services
+from app.api.stream import Stream
 from app.api.task_reader import NOT_FOUND
 from app.api.task_schemas import TaskRenderer
 from app.api.traceparent import traceparent
+from app.api.watch import State, Subject
 from app.core.task import NewTask, Task, TaskStatus
 from app.queue.cancel import Canceler
 from app.queue.create import Creator
 from app.queue.retry import Reopener
 from app.utils.batcher import Batcher
 
+_ENDED = frozenset((TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELED))
 _LARGEST_BATCH = 500
 _HEAVIEST_BATCH = 8 * 2**20  # characters of content in one INSERT; each row costs about _ROW of them besides
 _ROW = 256
@@ -37,6 +42,7 @@ class TaskApi:
         self._callback_urls = CallbackUrls(services.settings, services.catalog)
         self._render = TaskRenderer(services.catalog)
         self._reader = services.reader
+        self._live = Live(Subject("task", self._reader.find, self._reader.read, self._state), services.hub)
         self._reopener = Reopener(services.database, services.follow_up, services.emit)
         self._creates: Batcher[NewTask, Task] = Batcher(
             Creator(services.database, services.wakeup, services.follow_up, services.emit).create,
@@ -56,9 +62,20 @@ class TaskApi:
         task = body.to_task(uuid7(), kind, content, traceparent(scope), caller(scope).tenant)
         return self._render(await self._creates.submit(task))
 
-    async def get(self, scope: Scope, _: Receive) -> bytes:
-        """A task by its id."""
-        return self._render(await self._reader.find(scope))
+    async def get(self, scope: Scope, receive: Receive) -> Reply:
+        """A task by its id: at once, or, with `wait`, as soon as it has ended.
+
+        With `wait` and If-None-Match it answers as soon as the task is another than the one with that ETag.
+        """
+        return await self._live.get(scope, receive)
+
+    async def events(self, scope: Scope, receive: Receive) -> Stream | Reply:
+        """A task as it stands, and then each time that it has changed, until it has ended.
+
+        Server-sent events: the data of each is the whole task, its id the task's version. After a break,
+        Last-Event-ID leaves out what is known already; changes that follow one another quickly may come as one.
+        """
+        return await self._live.events(scope, receive)
 
     async def cancel(self, scope: Scope, _: Receive) -> bytes:
         """Cancel a task that is pending or processing. Its handler is stopped; canceling again changes nothing."""
@@ -75,6 +92,9 @@ class TaskApi:
         if task is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
         return self._render(task)
+
+    def _state(self, task: Task) -> State:
+        return State(task.version, task.status in _ENDED, self._render(task))
 
     async def drain(self) -> None:
         """Wait for the statements that are under way."""

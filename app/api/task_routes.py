@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from app.api.callback_docs import callbacks
 from app.api.delivery_schemas import TaskEnded
+from app.api.live_parameters import BAD_WAIT, TOO_MANY, add_waiting, wait_parameters
 from app.api.new_task_schemas import NEW_TASK_EXAMPLES, NewTaskBody
 from app.api.route import NO_DATABASE, BytesRoute, accepts, example, problems, task_id_parameter
 from app.api.task_api import TaskApi
@@ -52,9 +53,19 @@ def task_routes(api: TaskApi) -> list[BytesRoute]:
             tags=["task"],
             response_model=TaskView,
             response_description="The task as it stands.",
-            openapi_extra={"parameters": [task_id_parameter()]},
-            responses={HTTPStatus.OK: example(TASK_EXAMPLE)}
-            | problems(_EXAMPLE_PATH, {HTTPStatus.NOT_FOUND: NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE}),
+            openapi_extra={"parameters": [task_id_parameter(), *wait_parameters()]},
+            responses=add_waiting(
+                {HTTPStatus.OK: example(TASK_EXAMPLE)}
+                | problems(
+                    _EXAMPLE_PATH,
+                    {
+                        HTTPStatus.NOT_FOUND: NOT_FOUND,
+                        HTTPStatus.UNPROCESSABLE_ENTITY: BAD_WAIT,
+                        HTTPStatus.TOO_MANY_REQUESTS: TOO_MANY,
+                        HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
+                    },
+                )
+            ),
         ),
         BytesRoute(
             "/task/{task_id}/cancel",

@@ -20,6 +20,8 @@ from app.handler_api.outcome import Done, Fail, Outcome, Retry, Snooze
 
 READY = {"ready": True}
 
+_IDS = ("id", "claim_id", "group_id")
+
 _LENGTH = struct.Struct(">I")
 _LONGEST_ANSWER = 64 * 1_048_576  # a result has its own, smaller limit; more than this is no answer
 
@@ -49,13 +51,14 @@ class Answer:
 
 def job_message(job: Job) -> dict[str, Any]:
     """A job as JSON values."""
-    claim = asdict(job.claim) | {"id": str(job.claim.id), "claim_id": str(job.claim.claim_id)}
+    claim = asdict(job.claim)
+    claim |= {name: str(claim[name]) for name in _IDS if claim[name] is not None}
     return {"claim": claim, "deadline": job.deadline and job.deadline.isoformat()}
 
 
 def read_job(message: dict[str, Any]) -> Job:
     """The job in a message."""
-    ids = {name: UUID(message["claim"][name]) for name in ("id", "claim_id")}
+    ids = {name: UUID(message["claim"][name]) for name in _IDS if message["claim"][name] is not None}
     deadline = message["deadline"]
     return Job(Claim(**message["claim"] | ids), deadline and datetime.fromisoformat(deadline))
 

@@ -102,7 +102,9 @@ class Consumer:
         self._fetchers: list[Fetcher] | list[QuarantineFetcher]
         if quarantine:
             self._fetchers = [
-                QuarantineFetcher(self._database, self._executor, self._lease, poll_seconds=poll, emit=emit)
+                QuarantineFetcher(
+                    self._database, self._wakeup, self._executor, self._lease, poll_seconds=poll, emit=emit
+                )
             ]
         else:
             self._fetchers = [

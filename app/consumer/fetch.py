@@ -26,7 +26,8 @@ _DOUBT_SECONDS = 30.0  # longer than any statement may run on the server
 class Claimer:
     """Runs claim statements so that none is ever cancelled: its answer says what is ours."""
 
-    def __init__(self, kinds: Sequence[str], executor: Executor, lease: Lease, emit: Emit) -> None:
+    def __init__(self, kinds: Sequence[str], wakeup: Wakeup, executor: Executor, lease: Lease, emit: Emit) -> None:
+        self._wakeup = wakeup
         self._executor = executor
         self._lease = lease
         self._who = Claimant(lease.consumer_id, kinds)
@@ -63,7 +64,9 @@ class Claimer:
                 self._lease.is_settled = False
                 self._executor.start(claim)
         if claims:
-            self._emit(TasksClaimed([claim.id for claim in claims]))
+            ids = [claim.id for claim in claims]
+            self._wakeup.announce_changed((*ids, *{claim.group_id for claim in claims if claim.group_id is not None}))
+            self._emit(TasksClaimed(ids))
         return len(claims)
 
 
@@ -90,7 +93,7 @@ class Fetcher:
         self._wakeup = wakeup
         self._lease = lease
         self._poll_seconds = poll_seconds
-        self._claimer = Claimer(lane.kinds, executor, lease, emit)
+        self._claimer = Claimer(lane.kinds, wakeup, executor, lease, emit)
         self._outage = Outage(emit, "redis", "fetching ids")
         self._next_poll = 0.0
         self._poll_was_full = False

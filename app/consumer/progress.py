@@ -1,7 +1,7 @@
 """Gathers what running handlers say of their progress, and writes it now and then."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
@@ -11,6 +11,7 @@ from app.core.task import Claim
 from app.db.engine import Database
 from app.handler_api.context import Progress
 from app.queue.progress import write_progress
+from app.queue.wakeup import Wakeup
 from app.utils.strict_json import strict_json
 
 _EVERY_SECONDS = 0.25
@@ -20,8 +21,9 @@ _LONGEST_MESSAGE = 2_000
 class ProgressWriter:
     """One statement for all runs of this process, every quarter of a second while anything was said."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, wakeup: Wakeup) -> None:
         self._database = database
+        self._wakeup = wakeup
         self._latest: dict[UUID, tuple[Claim, str]] = {}  # by claim id
         self._in_flight: Collection[UUID] = ()
         self._writing: asyncio.Task[None] | None = None
@@ -66,8 +68,15 @@ class ProgressWriter:
             try:
                 with suppress(DatabaseUnavailableError):  # the recorder says so; the next word of progress is as good
                     await write_progress(self._database, claims, texts)
+                    for claim in claims:
+                        self._wakeup.announce_changed(changed_by(claim))
             finally:
                 self._in_flight = ()
+
+
+def changed_by(claim: Claim) -> Iterable[UUID]:
+    """What has a new version when this run has said how far it is."""
+    return (claim.id,) if claim.group_id is None else (claim.id, claim.group_id)
 
 
 def as_json(progress: Progress) -> str:

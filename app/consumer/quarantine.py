@@ -10,6 +10,7 @@ from app.core.errors import DatabaseUnavailableError
 from app.core.events import Emit
 from app.db.engine import Database
 from app.queue.claim import claim_suspects
+from app.queue.wakeup import Wakeup
 
 _IDLE_POLLS = 3
 
@@ -18,13 +19,14 @@ class QuarantineFetcher:
     """Claims suspects only, until there are none, or until the consumer that started this process is gone."""
 
     def __init__(
-        self, database: Database, executor: Executor, lease: Lease, *, poll_seconds: float, emit: Emit
+        self, database: Database, wakeup: Wakeup, executor: Executor, lease: Lease, *, poll_seconds: float, emit: Emit
     ) -> None:
         self._database = database
         self._executor = executor
         self._lease = lease
         self._poll_seconds = poll_seconds
-        self._claimer = Claimer([kind for lane in executor.lanes for kind in lane.kinds], executor, lease, emit)
+        kinds = [kind for lane in executor.lanes for kind in lane.kinds]
+        self._claimer = Claimer(kinds, wakeup, executor, lease, emit)
         self._parent = os.getppid()
 
     async def run(self) -> None:

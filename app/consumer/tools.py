@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from pydantic_core import from_json
 
 from app.consumer.bulk_tools import BulkActions
-from app.consumer.progress import ProgressWriter, as_json
+from app.consumer.progress import ProgressWriter, as_json, changed_by
 from app.consumer.spawning import new_group, new_tasks
 from app.core.config import Settings
 from app.core.events import Emit
@@ -40,7 +40,8 @@ class Toolbox:
         self.work = work_database(settings)
         self.check = catalog.check
         self.spawner = Spawner(database, wakeup, emit)
-        self.progress = ProgressWriter(database)
+        self.wakeup = wakeup
+        self.progress = ProgressWriter(database, wakeup)
         self._follow_up = FollowUp(database, wakeup, emit)
         self.bulk = BulkActions(database, wakeup, self._follow_up, catalog.internal_kinds, emit)
         self._http: ClientSession | None = None
@@ -127,6 +128,7 @@ class _RunTools:
             yield connection
             if progress is not None:
                 await self.box.progress.forget(self.claim)  # it would put the clock back
+        self.box.wakeup.announce_changed(changed_by(self.claim))
 
     async def spawn(self, key: str, children: Sequence[Child]) -> list[UUID]:
         tasks = await new_tasks(self.claim, key, children, self.box.check)

@@ -35,7 +35,7 @@ class Group:
 
     `then_id`: the id that the `then` task has or will have. `done`, `done_of`: the progress of all members that have
     reported any, as JSON numbers; None where none has, or where one has not said of how much. `errors`: JSON text, the
-    first members that failed.
+    first members that failed. `version`: one more at each change, of the group or of a member (queue/read_group.py).
     """
 
     id: UUID
@@ -55,3 +55,4 @@ class Group:
     errors: str
     tenant: str | None
     callback_url: str | None
+    version: int

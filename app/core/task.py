@@ -144,3 +144,4 @@ class Claim:
     traceparent: str | None = None
     tenant: str | None = None
     has_callback: bool = False
+    group_id: UUID | None = None

@@ -32,6 +32,7 @@ class GroupCanceler:
         on where this one stopped, and so does the sweep.
         """
         if await self._database.fetch(_MARK, group_id):
+            self._follow_up.changed([group_id])
             self._emit(GroupCanceled(group_id))
         await self._follow_up.settle([group_id])
         return (await read_groups(self._database, [group_id])).get(group_id)

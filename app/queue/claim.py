@@ -20,7 +20,7 @@ FROM due
 WHERE tasks.id = due.id AND EXISTS (SELECT FROM consumers WHERE consumers.id = $1)
 RETURNING tasks.id, tasks.claim_id, tasks.kind, tasks.content::text, tasks.attempt, tasks.lost_count,
     tasks.max_attempts, tasks.timeout_seconds, tasks.cursor::text, tasks.traceparent, tasks.tenant,
-    tasks.callback_url IS NOT NULL
+    tasks.callback_url IS NOT NULL, tasks.group_id
 """
 
 # Primary key. An id from Redis is a hint: the task may be gone, taken, canceled or not due. Written IS TRUE, the

@@ -92,4 +92,5 @@ class GroupCreator:
             errors="[]",
             tenant=new.tenant,
             callback_url=new.callback_url,
+            version=len(new.members),
         )

@@ -32,8 +32,10 @@ class FollowUp:
     def left(self, tasks: Iterable[Left]) -> None:
         """These tasks have ended, or gone back to pending."""
         groups = set()
+        changed = []
         told = []
         for task in tasks:
+            changed.append(task.id)
             if task.delivery_id is not None:
                 told.append(task.delivery_id)
             if task.concurrency_key is not None:
@@ -42,7 +44,12 @@ class FollowUp:
                 groups.add(task.group_id)
         for group_id in groups:
             self._groups.submit(group_id)
+        self.changed((*changed, *groups))
         self.told(told)
+
+    def changed(self, ids: Iterable[UUID]) -> None:
+        """These tasks and groups have a new version, which is committed: whoever watches them is told."""
+        self._wakeup.announce_changed(ids)
 
     def told(self, delivery_ids: Sequence[UUID]) -> None:
         """These deliveries were made, by what has ended."""
@@ -82,9 +89,12 @@ class FollowUp:
             self._wakeup.announce_canceled([task.id for task in canceled if task.was_running])
             self.freed({task.concurrency_key for task in canceled if task.concurrency_key is not None})
             self.told([task.delivery_id for task in canceled if task.delivery_id is not None])
-            self._emit(MembersCanceled([task.id for task in canceled]))
+            ids = [task.id for task in canceled]
+            self.changed((*ids, group_id))
+            self._emit(MembersCanceled(ids))
 
     def _ended(self, groups: Sequence[Ended]) -> None:
+        self.changed(group.id for group in groups)
         for group in groups:
             self._emit(GroupEnded(group.id, group.completed, group.failed, group.canceled))
             self.told([] if group.delivery_id is None else [group.delivery_id])

@@ -8,6 +8,12 @@ from app.db.engine import Database
 
 MOST_ERRORS = 10
 
+# Counts the changes of a group: those of its members, its cancel and its end. Where members are deleted, their changes
+# are made up for, so that a later state has a higher number whatever happens. In a statement that has counted
+# `members` (count: how many there are, versions: the sum of theirs).
+VERSION = """members.versions + ((groups.total - members.count) << 32)
+    + (canceled_at IS NOT NULL)::int + (ended_at IS NOT NULL)::int"""
+
 # Indexes tasks_group_live and tasks_group_ended, in one snapshot: a member is in one of the two, and each is counted
 # once however many are finishing meanwhile. Written IS TRUE, the look for failed ones can't be met by
 # tasks_unsuccessful, which has those of all groups. Progress is a handler's word, so only numbers are summed.
@@ -18,17 +24,17 @@ CROSS JOIN LATERAL (
         count(*) FILTER (WHERE status = 'completed') AS completed,
         count(*) FILTER (WHERE status = 'failed') AS failed,
         count(*) FILTER (WHERE status = 'canceled') AS canceled,
-        sum(done) AS done,
+        count(*) AS count, coalesce(sum(version), 0) AS versions, sum(done) AS done,
         CASE WHEN count(*) FILTER (WHERE done IS NOT NULL AND done_of IS NULL) = 0 THEN sum(done_of) END AS done_of
     FROM (
-        SELECT status,
+        SELECT status, version,
             CASE json_typeof(progress -> 'done') WHEN 'number' THEN (progress ->> 'done')::numeric END AS done,
             CASE json_typeof(progress -> 'total') WHEN 'number' THEN (progress ->> 'total')::numeric END AS done_of
         FROM (
-            SELECT status, progress FROM tasks
+            SELECT status, version, progress FROM tasks
             WHERE group_id = groups.id AND status IN ('pending', 'processing')
             UNION ALL
-            SELECT status, progress FROM tasks
+            SELECT status, version, progress FROM tasks
             WHERE group_id = groups.id AND status IN ('completed', 'failed', 'canceled')
         ) AS member
     ) AS said
@@ -47,7 +53,8 @@ CROSS JOIN LATERAL (
 _SELECT = f"""
 SELECT groups.id, on_failure, total, then_id, created_at, canceled_at, ended_at,
     members.pending, members.processing, members.completed, members.failed, members.canceled,
-    members.done::text, members.done_of::text, errors.first::text, tenant, callback_url
+    members.done::text, members.done_of::text, errors.first::text, tenant, callback_url,
+    {VERSION}
 FROM groups
 {MEMBERS}
 WHERE groups.id = ANY($1::uuid[])

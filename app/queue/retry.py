@@ -51,19 +51,20 @@ class Reopener:
                 raise NotRetryableError(f"The task is {task.status}; only a failed task can be retried.")
             return None
         task = Task(*rows[0])
-        self._reopened([Left(task.id, task.kind, task.priority, task.concurrency_key, None)])
+        self._reopened([Left(task.id, task.kind, task.priority, task.concurrency_key, task.group_id)])
         return task
 
     async def reopen_all(self, ids: Sequence[UUID]) -> int:
         """The same for those of many that are failed; how many of them are failed no more, now or before."""
         rows = await self._database.fetch(_REOPEN_ALL, ids)
-        self._reopened([Left(*row)._replace(group_id=None) for row in rows])
+        self._reopened([Left(*row) for row in rows])
         if len(rows) == len(ids):
             return len(ids)
         return int((await self._database.fetch(_COUNT, ids))[0][0])
 
     def _reopened(self, tasks: Sequence[Left]) -> None:
-        if tasks:
-            self._follow_up.pending_again(tasks)
+        if tasks:  # their groups have ended, most of them, and stay so: those who watch one see its new counts
+            self._follow_up.pending_again([task._replace(group_id=None) for task in tasks])
+            self._follow_up.changed({task.group_id for task in tasks if task.group_id is not None})
         for task in tasks:
             self._emit(TaskReopened(task.id))

@@ -1,4 +1,4 @@
-"""Redis: the lists of ids that wake consumers, and the channel of cancels. Hints only: all of it may be lost."""
+"""Redis: lists of ids that wake consumers, channels of cancels and of changes. Hints only: all of it may be lost."""
 
 import asyncio
 import time
@@ -16,6 +16,7 @@ from app.core.errors import WakeupUnavailableError
 from app.core.events import Emit
 from app.core.outage import Outage
 from app.core.task import Hint, Priority
+from app.queue import changes
 from app.utils.batcher import Batcher
 
 LISTS = "taskmill:pending"
@@ -24,6 +25,7 @@ CHANNEL = "taskmill:canceled"
 CALL_SECONDS = 1.0
 SILENCE_SECONDS = 0.5  # after a failure nothing is sent for so long: PostgreSQL holds all that the hints say
 _LISTEN_SECONDS = 5.0
+_WATCH_SECONDS = 0.5  # of a server that hangs, those who watch tasks hear that much sooner
 _BATCH = 100  # groups of ids in one command
 _BACKLOG = 1_000  # groups above this are dropped rather than kept in memory; polls find their tasks
 
@@ -41,6 +43,7 @@ class Wakeup:
         self._silent_until = 0.0
         self._pushes: Batcher[Sequence[Hint], None] = Batcher(self._push, _BATCH)
         self._cancels: Batcher[Sequence[UUID], None] = Batcher(self._publish, _BATCH)
+        self._changes = changes.Changes(self._publish_changes)
 
     def push(self, hints: Sequence[Hint]) -> None:
         """Announce pending tasks. Returns at once; failures are logged once an outage."""
@@ -51,6 +54,10 @@ class Wakeup:
         """Tell whoever runs these tasks to stop. Returns at once."""
         if ids:
             self._cancels.submit(ids)
+
+    def announce_changed(self, ids: Iterable[UUID]) -> None:
+        """Tell whoever watches these tasks and groups that there is something new. Returns at once."""
+        self._changes.add(ids)
 
     async def pop(self, wanted: Sequence[tuple[int, str]], limit: int, seconds: float) -> list[Hint]:
         """Up to `limit` ids of the first of these (priority, kind) that has any, waiting up to `seconds` for one.
@@ -72,13 +79,25 @@ class Wakeup:
 
     async def canceled(self, on_listening: Callable[[], None] | None = None) -> AsyncIterator[UUID]:
         """Ids of canceled tasks as they are announced. Raises WakeupUnavailableError when the subscription breaks."""
-        client = self._connect(_LISTEN_SECONDS + CALL_SECONDS)
+        async for message in self._listen(CHANNEL, _LISTEN_SECONDS, on_listening):
+            for task_id in _ids(message.split(b",")):
+                yield task_id
+
+    def changed(self, on_listening: Callable[[], None]) -> AsyncIterator[bytes]:
+        """Messages of queue/changes.py as they come. Raises as canceled, soon after Redis is gone or hangs."""
+        return self._listen(changes.CHANNEL, _WATCH_SECONDS, on_listening)
+
+    async def _listen(
+        self, channel: str, seconds: float, on_listening: Callable[[], None] | None
+    ) -> AsyncIterator[bytes]:
+        """Messages of a channel. After `seconds` of silence, and again as many without an answer, it is broken."""
+        client = self._connect(seconds + CALL_SECONDS)
         try:
             async with aclosing(client), client.pubsub() as subscription:
-                await subscription.subscribe(CHANNEL)
+                await subscription.subscribe(channel)
                 is_pinged = False
                 while True:
-                    message = await subscription.get_message(timeout=_LISTEN_SECONDS)
+                    message = await subscription.get_message(timeout=seconds)
                     if message is None and is_pinged:
                         raise WakeupUnavailableError("no answer to a ping")
                     is_pinged = message is None
@@ -87,8 +106,7 @@ class Wakeup:
                     elif message["type"] == "subscribe" and on_listening:
                         on_listening()
                     elif message["type"] == "message":
-                        for task_id in _ids(message["data"].split(b",")):
-                            yield task_id
+                        yield message["data"]
         except (*_TROUBLE, LookupError, TypeError) as error:
             raise WakeupUnavailableError(str(error)) from error
 
@@ -103,6 +121,7 @@ class Wakeup:
         """Send what is still waiting, and close the connections."""
         await self._pushes.drain()
         await self._cancels.drain()
+        await self._changes.drain()
         for client in (self._client, self._blocking):
             if client is not None:
                 await client.aclose()
@@ -124,6 +143,16 @@ class Wakeup:
         message = ",".join(str(task_id) for group in groups for task_id in group)
         await self._send(lambda: cast("Awaitable[Any]", self._client.publish(CHANNEL, message)))
         return [None] * len(groups)
+
+    async def _publish_changes(self, message: bytes) -> int:
+        listeners = 0
+
+        async def publish() -> None:
+            nonlocal listeners
+            listeners = await self._client.publish(changes.CHANNEL, message)
+
+        await self._send(publish)
+        return listeners
 
     async def _send(self, command: Callable[[], Awaitable[Any]]) -> None:
         if time.monotonic() < self._silent_until:

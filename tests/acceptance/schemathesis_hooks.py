@@ -1,6 +1,9 @@
 """What Schemathesis must know of the service that its description can't say."""
 
+from contextlib import suppress
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import schemathesis
 from hypothesis import strategies as st
@@ -25,6 +28,7 @@ schemathesis.openapi.format("cron", st.tuples(*[_FIELD] * 5).map(" ".join).filte
 schemathesis.openapi.format("uri", st.sampled_from(["https://example.com/hook", "http://a.example:8080/?b=%20"]))
 schemathesis.openapi.format("timezone", st.sampled_from(sorted(zones())))
 
+NAMES = ("task", "group")
 INTEGERS = ("max_attempts", "concurrency_limit")
 
 
@@ -48,6 +52,16 @@ def filter_body(_: schemathesis.HookContext, body: Any) -> bool:
             case list(children):
                 stack.extend(children)
     return True
+
+
+@schemathesis.hook
+def before_call(_: schemathesis.HookContext, case: "schemathesis.Case[Any]", __: dict[str, Any]) -> None:
+    """What is watched or waited for has ended: here no consumer runs, so that it would go on for ever."""
+    path = case.operation.path
+    if case.method == "GET" and path in {f"/{name}/{{{name}_id}}{end}" for name in NAMES for end in ("", "/events")}:
+        url = f"{case.operation.base_url}{case.formatted_path.removesuffix('/events')}/cancel"
+        with suppress(HTTPError):  # there is none, or it has ended
+            urlopen(Request(url, method="PATCH"))  # noqa: S310 - the service under test
 
 
 @schemathesis.hook

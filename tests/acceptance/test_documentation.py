@@ -18,7 +18,9 @@ OPERATIONS = {
     "listTasks": ("get", "/task", {"200", "422", "500"}),
     "createBulk": ("post", "/task/bulk", {"201", "400", "413", "415", "422", "500"}),
     "deleteTask": ("delete", "/task/{task_id}", {"204", "404", "409", "500"}),
-    "getTask": ("get", "/task/{task_id}", {"200", "404", "500"}),
+    "getTask": ("get", "/task/{task_id}", {"200", "304", "404", "422", "429", "500"}),
+    "taskEvents": ("get", "/task/{task_id}/events", {"200", "204", "404", "429", "500"}),
+    "groupEvents": ("get", "/group/{group_id}/events", {"200", "204", "404", "429", "500"}),
     "retryTask": ("patch", "/task/{task_id}/retry", {"200", "404", "409", "500"}),
     "cancelTask": ("patch", "/task/{task_id}/cancel", {"200", "400", "404", "500"}),
     "putSchedule": ("put", "/schedule/{name}", {"200", "201", "400", "409", "413", "415", "422", "500"}),
@@ -27,7 +29,7 @@ OPERATIONS = {
     "deleteSchedule": ("delete", "/schedule/{name}", {"204", "404", "409", "500"}),
     "runSchedule": ("post", "/schedule/{name}/run", {"201", "404", "409", "500"}),
     "createGroup": ("post", "/group", {"201", "400", "413", "415", "422", "500"}),
-    "getGroup": ("get", "/group/{group_id}", {"200", "404", "500"}),
+    "getGroup": ("get", "/group/{group_id}", {"200", "304", "404", "422", "429", "500"}),
     "cancelGroup": ("patch", "/group/{group_id}/cancel", {"200", "400", "404", "500"}),
     "listTaskDeliveries": ("get", "/task/{task_id}/deliveries", {"200", "404", "500"}),
     "redeliverTask": ("post", "/task/{task_id}/deliveries", {"201", "404", "409", "500"}),
@@ -94,7 +96,7 @@ async def test_every_answer_has_an_example_that_fits_its_schema(description: dic
     for _, _, operation in _operations(description):
         for status, answer in operation["responses"].items():
             assert answer["description"] not in {"", "Successful Response"}
-            if status == "204":
+            if status in {"204", "304"}:
                 assert "content" not in answer
                 continue
             ((media_type, content),) = answer["content"].items()
@@ -102,6 +104,8 @@ async def test_every_answer_has_an_example_that_fits_its_schema(description: dic
                 assert media_type == "application/health+json"
             elif operation["operationId"] == "metrics":
                 assert media_type == "text/plain"
+            elif operation["operationId"].endswith("Events") and status == "200":
+                assert media_type == "text/event-stream"
             elif status.startswith("2"):
                 assert media_type == "application/json"
             else:
@@ -152,6 +156,8 @@ async def test_what_is_answered_fits_its_description(live: Service, description:
     for method, path, template, operation_status in (
         ("get", f"/task/{task['id']}", "/task/{task_id}", "200"),
         ("get", "/task/x", "/task/{task_id}", "404"),
+        ("get", f"/task/{task['id']}?wait=x", "/task/{task_id}", "422"),
+        ("get", "/task/x/events", "/task/{task_id}/events", "404"),
         ("patch", f"/task/{task['id']}/cancel", "/task/{task_id}/cancel", "200"),
         ("patch", "/task/x/cancel", "/task/{task_id}/cancel", "404"),
         ("get", f"/task/{task['id']}/deliveries", "/task/{task_id}/deliveries", "200"),
@@ -197,6 +203,16 @@ async def test_what_is_sent_to_callbacks_is_described(live: Service, live_sql: C
         _validate(description, schema, json.loads(message))
         for parameter in sent["post"]["parameters"]:
             assert parameter["description"]
+
+
+async def test_the_example_of_a_stream_is_a_stream(description: dict[str, Any]) -> None:
+    """Its data are the whole task, or group."""
+    for name in ("task", "group"):
+        state = description["paths"][f"/{name}/{{{name}_id}}"]["get"]["responses"]["200"]
+        operation = description["paths"][f"/{name}/{{{name}_id}}/events"]["get"]
+        example = operation["responses"]["200"]["content"]["text/event-stream"]["example"]
+        (data,) = re.findall("(?m)^data: (.*)$", example)
+        _validate(description, state["content"]["application/json"]["schema"], json.loads(data))
 
 
 async def test_every_field_is_explained(description: dict[str, Any]) -> None:

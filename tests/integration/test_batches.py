@@ -7,16 +7,13 @@ from uuid import UUID
 import pytest
 from starlette.types import Message, Scope
 
-from app.api.services import Services
 from app.api.task_api import TaskApi
-from app.api.task_reader import TaskReader
 from app.core.config import Settings
 from app.db.engine import Database
-from app.handlers import Catalog
-from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
 from tests.integration.conftest import Insert
 from tests.support.proxy import EXECUTE, Proxy
+from tests.support.services import services_of
 from tests.support.waiting import EventLog
 
 
@@ -33,7 +30,7 @@ async def _no_body() -> Message:
 
 
 def _asks_for(task_id: UUID) -> Scope:
-    return {"type": "http", "path_params": {"task_id": str(task_id)}}
+    return {"type": "http", "path_params": {"task_id": str(task_id)}, "headers": [], "query_string": b""}
 
 
 @pytest.mark.parametrize("call", ["get", "cancel"])
@@ -47,12 +44,13 @@ async def test_calls_for_many_tasks_share_a_statement(
     insert: Insert,
 ) -> None:
     """200 at once, one statement on the wire; each gets the answer about its own task."""
-    follow_up = FollowUp(watched, wakeup, events)
-    services = Services(settings, Catalog.load(settings), watched, TaskReader(watched), wakeup, follow_up, events)
-    ask = getattr(TaskApi(services), call)
+    ask = getattr(TaskApi(services_of(settings, watched, wakeup, events)), call)
     ids = await insert(201)
     await ask(_asks_for(ids[0]), _no_body)  # the statement is prepared
     database_proxy.requests.clear()
     answers = await asyncio.gather(*(ask(_asks_for(task_id), _no_body) for task_id in ids[1:]))
     assert sum(request.count(EXECUTE) for request in database_proxy.requests) == 1
-    assert all(str(task_id).encode() in answer for task_id, answer in zip(ids[1:], answers, strict=True))
+    assert all(
+        str(task_id).encode() in (answer.body if call == "get" else answer)
+        for task_id, answer in zip(ids[1:], answers, strict=True)
+    )

@@ -18,8 +18,6 @@ from app.api.delivery_schemas import render_delivery
 from app.api.errors import ProblemError
 from app.api.group_api import GroupApi
 from app.api.group_schemas import render_group
-from app.api.services import Services
-from app.api.task_reader import TaskReader
 from app.api.task_schemas import TaskRenderer
 from app.core.caller import Caller, Role
 from app.core.config import Settings
@@ -43,6 +41,7 @@ from app.queue.recover import recover
 from app.queue.retry import Reopener
 from app.queue.wakeup import Wakeup, list_name
 from tests.integration.conftest import claimant
+from tests.support.services import services_of
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
 
@@ -350,8 +349,7 @@ async def test_only_its_tenant_sees_deliveries(
     bench: Bench, settings: Settings, database: Database, wakeup: Wakeup, events: EventLog
 ) -> None:
     """To others there is no such task and no such group, and nothing is told for them."""
-    reader = TaskReader(database)
-    services = Services(settings, Catalog.load(settings), database, reader, wakeup, bench.follow_up, events)
+    services = services_of(settings, database, wakeup, events)
     api = DeliveryApi(services, GroupApi(services))
     task_id = await bench.task(tenant="tenant")
     await bench.canceler.cancel([task_id])

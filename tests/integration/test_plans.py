@@ -27,6 +27,7 @@ from app.queue import (
     settle,
     spawn,
     tick,
+    versions,
 )
 
 PLANS = {
@@ -58,6 +59,11 @@ PLANS = {
     "cancel": (cancel._CANCEL, 1, {"tasks_pkey"}),
     "held rows": (recover._HELD_ROWS, 1, {"tasks_processing"}),
     "read group": (read_group._SELECT, 1, {"groups_pkey", "tasks_group_live", "tasks_group_ended"}),
+    "versions": (
+        versions._VERSIONS,
+        2,
+        {"tasks_pkey", "groups_pkey", "tasks_group_live", "tasks_group_ended"},
+    ),
     "create group": (create_group._CREATE, 23, set()),
     "group is due": (settle._DUE, 1, {"groups_pkey", "groups_open", "tasks_group_live"}),
     "cancel rest": (

@@ -12,24 +12,21 @@ from app.api.delete_api import DeleteApi
 from app.api.errors import ProblemError
 from app.api.list_api import ListApi
 from app.api.services import Services
-from app.api.task_reader import TaskReader
 from app.core.caller import Caller, Role
 from app.core.config import Settings
 from app.db.engine import Database
-from app.handlers import Catalog
-from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
 from tests.integration.conftest import Insert
 from tests.support.consuming import consuming
+from tests.support.services import services_of
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
 
 
 @pytest.fixture
-def services(settings: Settings, database: Database, wakeup: Wakeup, follow_up: FollowUp, events: EventLog) -> Services:
+def services(settings: Settings, database: Database, wakeup: Wakeup, events: EventLog) -> Services:
     """What the API's classes are made with."""
-    catalog = Catalog.load(settings)
-    return Services(settings, catalog, database, TaskReader(database), wakeup, follow_up, events)
+    return services_of(settings, database, wakeup, events)
 
 
 def _asks(tenant: str | None, role: Role = Role.WRITE, **more: Any) -> Scope:

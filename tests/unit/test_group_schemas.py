@@ -128,5 +128,5 @@ def _takes_body(body: dict[str, object]) -> bool:
 def test_a_time_on_the_full_second_has_its_microseconds() -> None:
     """As all times of this service."""
     at = datetime(2024, 1, 1, tzinfo=UTC)
-    group = Group(UUID(int=1), "continue", 1, None, at, None, None, 1, 0, 0, 0, 0, None, None, "[]", None, None)
+    group = Group(UUID(int=1), "continue", 1, None, at, None, None, 1, 0, 0, 0, 0, None, None, "[]", None, None, 1)
     assert json.loads(render_group(group))["created_at"] == "2024-01-01T00:00:00.000000Z"
