@@ -27,7 +27,7 @@ from app.api.list_api import ListApi
 from app.api.list_routes import list_routes
 from app.api.live_routes import live_routes
 from app.api.measured import Measured, RequestTimes
-from app.api.metrics_api import metrics_router
+from app.api.metrics_api import metrics_route
 from app.api.openapi import add_documentation
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
@@ -105,17 +105,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             *live_routes(tasks, groups),
             *delivery_routes(deliveries),
             *schedule_routes(schedules),
+            metrics_route(metrics, times),
         ],
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))
-    app.include_router(metrics_router(metrics, times))
     add_documentation(app, catalog.kinds)
     describe_keys(app, keys)
     add_error_handlers(app)
-    app.add_middleware(HeadAsGet)
     app.add_middleware(Gate, keys=keys, limiter=limiter, rate_limit=settings.rate_limit)
     app.add_middleware(Measured, times=times)
+    app.add_middleware(HeadAsGet)
     return app
 
 

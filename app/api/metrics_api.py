@@ -1,12 +1,13 @@
 """GET /metrics, for Prometheus."""
 
 import asyncio
-from typing import Any
+from http import HTTPStatus
 
-from fastapi import APIRouter
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope
 
 from app.api.measured import RequestTimes
+from app.api.route import BytesRoute, Reply
 from app.core.metrics import CONTENT_TYPE, Metrics
 
 _EXAMPLE = """\
@@ -16,26 +17,28 @@ taskmill_tasks_created_total 10250.0
 """
 
 
-def metrics_router(metrics: Metrics, times: RequestTimes) -> APIRouter:
-    """What all processes of this machine's Supervisor have counted."""
-    router = APIRouter(tags=["metrics"])
-    answer: dict[int | str, dict[str, Any]] = {
-        200: {
-            "description": "Prometheus' text format.",
-            "content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}},
-        }
-    }
+def metrics_route(metrics: Metrics, times: RequestTimes) -> BytesRoute:
+    """Where it is, documented."""
 
-    @router.get(
-        "/metrics",
-        operation_id="metrics",
-        summary="Counters for Prometheus",
-        response_class=Response,
-        responses=answer,
-    )
-    async def show() -> Response:
+    async def show(_: Scope, __: Receive) -> Reply:
         """What the API and the consumers under the same Supervisor have counted: docs/metrics.md explains each."""
         times.flush()
-        return Response(await asyncio.to_thread(metrics.text), headers={"Content-Type": CONTENT_TYPE})
+        text = await asyncio.to_thread(metrics.text)
+        return Reply(HTTPStatus.OK, text, [(b"content-type", CONTENT_TYPE.encode())])
 
-    return router
+    return BytesRoute(
+        "/metrics",
+        show,
+        method="GET",
+        status_code=HTTPStatus.OK,
+        operation_id="metrics",
+        summary="Counters for Prometheus",
+        tags=["metrics"],
+        response_class=PlainTextResponse,
+        responses={
+            HTTPStatus.OK: {
+                "description": "Prometheus' text format.",
+                "content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+            }
+        },
+    )

@@ -82,7 +82,9 @@ class BytesRoute(APIRoute):
                 return
             headers = [*own]
             if body is not None:
-                headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+                if not any(name == b"content-type" for name, _ in own):
+                    headers.append((b"content-type", b"application/json"))
+                headers.append((b"content-length", str(len(body)).encode()))
             await send({"type": "http.response.start", "status": int(status), "headers": headers})
             await send({"type": "http.response.body", "body": body or b""})
 

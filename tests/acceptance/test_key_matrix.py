@@ -39,11 +39,13 @@ READ = Statuses(reader=200)
 WRITE = Statuses()
 MAKE = Statuses(other=201, unlabeled=201, writer=201, admin=201)
 ADMIN = Statuses(other=403, unlabeled=403, writer=403)
+EACH_ITS_OWN = Statuses(reader=200, other=200, unlabeled=200)
 OPEN = Statuses(nobody=200, reader=200, other=200, unlabeled=200)
 
-# {task}, {failed}, {group}: what acme has. {schedule}: one that is there, or was.
+# {task}, {failed}, {group}, {ended_group}: what acme has. {schedule}: one that is there, or was.
 NEW_TASK = {"content": 1}
 NEW_GROUP = {"tasks": [{"content": 1}]}
+NEW_BULK = {"action": "cancel", "filter": {"kind": ["simulate"]}, "dry_run": True}
 NEW_SCHEDULE = {"cron": "0 0 1 1 *", "content": 1}
 MATRIX: dict[tuple[str, str], tuple[str, Any, Statuses]] = {
     ("POST", "/task"): ("/task", NEW_TASK, MAKE),
@@ -51,7 +53,16 @@ MATRIX: dict[tuple[str, str], tuple[str, Any, Statuses]] = {
     ("PATCH", "/task/{task_id}/cancel"): ("/task/{task}/cancel", None, WRITE),
     # Pending again, so that only the first of those who may finds it failed.
     ("PATCH", "/task/{task_id}/retry"): ("/task/{failed}/retry", None, Statuses(admin=409)),
+    ("GET", "/task"): ("/task", None, EACH_ITS_OWN),
+    ("POST", "/task/bulk"): ("/task/bulk", NEW_BULK, MAKE),
+    ("DELETE", "/task/{task_id}"): ("/task/{failed}", None, Statuses(writer=204, admin=404)),
+    ("GET", "/task/{task_id}/events"): ("/task/{failed}/events", None, READ),
+    ("GET", "/task/{task_id}/deliveries"): ("/task/{task}/deliveries", None, READ),
+    ("POST", "/task/{task_id}/deliveries"): ("/task/{task}/deliveries", None, Statuses(writer=409, admin=409)),
     ("POST", "/group"): ("/group", NEW_GROUP, MAKE),
+    ("GET", "/group/{group_id}/events"): ("/group/{ended_group}/events", None, READ),
+    ("GET", "/group/{group_id}/deliveries"): ("/group/{group}/deliveries", None, READ),
+    ("POST", "/group/{group_id}/deliveries"): ("/group/{group}/deliveries", None, Statuses(writer=409, admin=409)),
     ("GET", "/group/{group_id}"): ("/group/{group}", None, READ),
     ("PATCH", "/group/{group_id}/cancel"): ("/group/{group}/cancel", None, WRITE),
     ("GET", "/schedule"): ("/schedule", None, ADMIN),
@@ -67,6 +78,7 @@ MATRIX: dict[tuple[str, str], tuple[str, Any, Statuses]] = {
         None,
         Statuses(other=403, unlabeled=403, writer=403, admin=204),
     ),
+    ("GET", "/metrics"): ("/metrics", None, EACH_ITS_OWN),
     ("GET", "/health"): ("/health", None, OPEN),
     ("GET", "/livez"): ("/livez", None, OPEN),
     ("GET", "/readyz"): ("/readyz", None, OPEN),
@@ -100,11 +112,13 @@ async def things(live: Service, live_sql: Connection, keys: KeysFile) -> dict[st
     """What acme has."""
     acme = keys.headers("writer")
     made = [await live.client.post("/task", json=NEW_TASK, headers=acme) for _ in range(2)]
-    group = await live.client.post("/group", json=NEW_GROUP, headers=acme)
+    groups = [await live.client.post("/group", json=NEW_GROUP, headers=acme) for _ in range(2)]
+    group, ended_group = (answer.json()["id"] for answer in groups)
+    await live.client.patch(f"/group/{ended_group}/cancel", headers=acme)
     await live.client.put("/schedule/matrix", json=NEW_SCHEDULE, headers=keys.headers("admin"))
     task, failed = (answer.json()["id"] for answer in made)
     await live_sql.execute("UPDATE tasks SET status = 'failed', finished_at = now() WHERE id = $1", failed)
-    return {"task": task, "failed": failed, "group": group.json()["id"], "schedule": "matrix"}
+    return {"task": task, "failed": failed, "group": group, "ended_group": ended_group, "schedule": "matrix"}
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +144,8 @@ def test_every_row_says_what_its_route_says(routes: Sequence[BaseRoute]) -> None
         for method, path in _served([route]):
             statuses = MATRIX[method, path][2]
             if isinstance(route, BytesRoute):
-                expected = {Role.READ: (2, 2), Role.WRITE: (4, 2), Role.ADMIN: (4, 4)}[route.role]
-                assert (statuses.reader // 100, statuses.writer // 100) == expected, path
+                expected = {Role.READ: (False, False), Role.WRITE: (True, False), Role.ADMIN: (True, True)}[route.role]
+                assert (statuses.reader == 403, statuses.writer == 403) == expected, path
                 assert statuses.nobody == 401
             else:
                 assert path in OPEN_PATHS or path.startswith(OPEN_FOLDER), f"{path} is no BytesRoute, and not open"
