@@ -16,6 +16,7 @@ from app.core.errors import (
     DatabaseUnavailableError,
     InvalidPayloadError,
     InvalidScheduleError,
+    KeyReusedError,
     NotRetryableError,
     RejectedRowError,
     ScheduleDeclaredError,
@@ -79,6 +80,11 @@ def from_database_unavailable(_: DatabaseUnavailableError) -> ProblemError:
     )
 
 
+def from_key_reused(error: KeyReusedError) -> ProblemError:
+    """An Idempotency-Key of another request."""
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+
+
 def from_unknown_kind(error: UnknownKindError) -> ProblemError:
     """A kind without a handler."""
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/kind", str(error))])
@@ -121,6 +127,7 @@ def add_error_handlers(app: FastAPI) -> None:
     _add(app, ProblemError, lambda error: error)
     _add(app, HTTPException, from_framework)
     _add(app, DatabaseUnavailableError, from_database_unavailable)
+    _add(app, KeyReusedError, from_key_reused)
     _add(app, UnknownKindError, from_unknown_kind)
     _add(app, InvalidPayloadError, from_invalid_payload)
     _add(app, InvalidScheduleError, from_invalid_schedule)

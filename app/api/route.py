@@ -30,6 +30,7 @@ class Reply(NamedTuple):
 
 
 NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
+WRONG_BODY = "The body is JSON, but not what this call takes; or the Idempotency-Key was sent with another body."
 
 Endpoint = Callable[[Scope, Receive], Awaitable[bytes | Reply]]
 

@@ -6,6 +6,8 @@ from enum import IntEnum, StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from app.core.idempotency import IdempotencyKey
+
 
 class TaskStatus(StrEnum):
     """The states of a task.
@@ -49,7 +51,8 @@ class NewTask:
 
     It is due at `run_at`, else `delay` after its creation by PostgreSQL's clock. None in `max_attempts` and
     `timeout_seconds` leaves it to the kind. Of the tasks with one `concurrency_key`, `concurrency_limit` run at once.
-    Only the keys of its `tenant` see the task. `callback_url` is told when it has ended.
+    Only the keys of its `tenant` see the task. `callback_url` is told when it has ended. Of all with one
+    `idempotency` key one is created.
     """
 
     id: UUID
@@ -66,6 +69,7 @@ class NewTask:
     traceparent: str | None = None
     tenant: str | None = None
     callback_url: str | None = None
+    idempotency: IdempotencyKey | None = None
 
     @property
     def is_plain(self) -> bool:
