@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.batch_api import BatchApi
+from app.api.batch_routes import batch_routes
 from app.api.errors import add_error_handlers
 from app.api.group_api import GroupApi
 from app.api.group_routes import group_routes
@@ -45,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     reader = TaskReader(database)
     services = Services(settings, catalog, database, reader, wakeup, follow_up, log_event)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
+    batches = BatchApi(services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -54,7 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         with suppress(TimeoutError):  # of frozen servers: Supervisor waits no longer
             async with asyncio.timeout(STOP_SECONDS):
-                for part in (tasks, groups, reader):
+                for part in (tasks, batches, groups, reader):
                     await part.drain()
                 await follow_up.drain()
                 await wakeup.close()
@@ -66,7 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        routes=[*task_routes(tasks), *group_routes(groups), *schedule_routes(schedules)],
+        routes=[*batch_routes(batches), *task_routes(tasks), *group_routes(groups), *schedule_routes(schedules)],
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))

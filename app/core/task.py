@@ -1,5 +1,6 @@
 """What a task is: its states, and the shapes in which it travels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -124,6 +125,15 @@ class Hint(NamedTuple):
     """What Redis is told of a pending task: which consumers can run it, and how soon they should look."""
 
     id: UUID
+    kind: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class SameHints:
+    """Hints of many tasks of one kind and priority, with ids as text."""
+
+    ids: Sequence[str]
     kind: str
     priority: int
 
