@@ -83,13 +83,14 @@ class BatchWriter:
         if batch.ids is not None:
             ids = [batch.ids[place] for place in places]
         by_place = dict(zip(places, ids, strict=True))
-        items = self._word(tasks, found, by_place, batch.created_at, first)
+        is_replayed = batch.ids is not None
+        items = self._word(tasks, found, by_place, batch.created_at, first, is_replayed=is_replayed)
         errors = {
             place: render_error(first + place, _REFUSED_BEFORE)
             for place, task_id in by_place.items()
             if task_id is None
         }
-        return Written(items, errors, is_replayed=batch.ids is not None)
+        return Written(items, errors, is_replayed)
 
     async def write_lines(
         self, scope: Scope, found: CheckedItems, first: int, keys: Mapping[int, IdempotencyKey]
@@ -130,6 +131,8 @@ class BatchWriter:
         ids: Mapping[int, str | None],
         created_at: datetime,
         first: int,
+        *,
+        is_replayed: bool,
     ) -> dict[int, str]:
         items = {}
         if isinstance(tasks, PlainTasks):
@@ -144,8 +147,8 @@ class BatchWriter:
         else:
             for (place, task_id), new in zip(ids.items(), tasks, strict=True):
                 if task_id is not None:
-                    task = pending(replace(new, id=UUID(task_id)), created_at)
-                    items[place] = render_item(first + place, self._render(task).decode())
+                    own = replace(new, id=UUID(task_id)) if is_replayed else new
+                    items[place] = render_item(first + place, self._render(pending(own, created_at)).decode())
         return items
 
     def _frame(self, kind: str, tasks: PlainTasks, created_at: datetime) -> tuple[str, str, str]:

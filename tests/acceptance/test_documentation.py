@@ -13,6 +13,7 @@ from tests.support.processes import Service
 
 OPERATIONS = {
     "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "500"}),
+    "createTasks": ("post", "/task/batch", {"200", "201", "207", "400", "413", "415", "422", "500"}),
     "getTask": ("get", "/task/{task_id}", {"200", "404", "500"}),
     "retryTask": ("patch", "/task/{task_id}/retry", {"200", "404", "409", "500"}),
     "cancelTask": ("patch", "/task/{task_id}/cancel", {"200", "400", "404", "500"}),
@@ -83,6 +84,11 @@ async def test_every_answer_has_an_example_that_fits_its_schema(description: dic
             ((media_type, content),) = answer["content"].items()
             if operation["operationId"] == "readyz":
                 assert media_type == "application/health+json"
+            elif (operation["operationId"], status) == ("createTasks", "200"):
+                assert media_type == "application/x-ndjson"
+                for line in content["example"].splitlines():
+                    item = {"$ref": "#/components/schemas/BatchItem"}
+                    _validate(description, item, json.loads(line))
             elif status.startswith("2"):
                 assert media_type == "application/json"
             else:
@@ -106,17 +112,19 @@ async def test_the_request_has_examples_that_work(live: Service, description: di
             continue
         body = operation["requestBody"]
         assert body["required"] is True
-        ((media_type, content),) = body["content"].items()
-        assert len(content["examples"]) >= 2
-        for name, example in content["examples"].items():
-            _validate(description, content["schema"], example["value"])
-            answer = await live.client.request(
-                method,
-                path.replace("{name}", f"e{number}-{name.replace(' ', '-').replace(',', '')}"),
-                content=json.dumps(example["value"]),
-                headers={"Content-Type": media_type},
-            )
-            assert answer.status_code == 201
+        for media_type, content in body["content"].items():
+            is_text = media_type == "application/x-ndjson"
+            assert len(content["examples"]) >= (1 if is_text else 2)
+            for name, example in content["examples"].items():
+                _validate(description, content["schema"], example["value"])
+                answer = await live.client.request(
+                    method,
+                    path.replace("{name}", f"e{number}-{name.replace(' ', '-').replace(',', '')}"),
+                    content=example["value"] if is_text else json.dumps(example["value"]),
+                    headers={"Content-Type": media_type},
+                )
+                assert answer.status_code == (200 if is_text else 201)
+                assert '"error"' not in answer.text.replace('"error":null', "")
 
 
 async def test_what_is_answered_fits_its_description(live: Service, description: dict[str, Any]) -> None:
@@ -128,6 +136,9 @@ async def test_what_is_answered_fits_its_description(live: Service, description:
     content = description["paths"]["/group"]["post"]["responses"]["201"]["content"]
     _validate(description, content["application/json"]["schema"], made.json())
     group = made.json()
+    batch = await live.client.post("/task/batch", json=[{"content": 1}, {"wrong": 1}])
+    content = description["paths"]["/task/batch"]["post"]["responses"]["207"]["content"]
+    _validate(description, content["application/json"]["schema"], batch.json())
     for method, path, template, operation_status in (
         ("get", f"/task/{task['id']}", "/task/{task_id}", "200"),
         ("get", "/task/x", "/task/{task_id}", "404"),
