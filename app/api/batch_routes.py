@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from app.api.batch_api import BatchApi
@@ -37,7 +38,7 @@ _BODY = {
 
 
 class _BatchRoute(BytesRoute):
-    """Lines are answered by `api.stream`."""
+    """Lines are answered by `api.stream`. No other method is one of `/task/{task_id}`: `batch` is no id."""
 
     def __init__(self, path: str, api: BatchApi, **documentation: Any) -> None:
         super().__init__(path, api.create, **documentation)
@@ -47,6 +48,11 @@ class _BatchRoute(BytesRoute):
             await (api.stream if is_ndjson(scope) else create)(scope, receive, send)
 
         self.app = answer
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Also of other methods, which are then refused."""
+        match, child = super().matches(scope)
+        return (Match.FULL, child) if match == Match.PARTIAL else (match, child)
 
 
 def batch_routes(api: BatchApi) -> list[BytesRoute]:
@@ -79,7 +85,8 @@ def batch_routes(api: BatchApi) -> list[BytesRoute]:
                 },
                 HTTPStatus.MULTI_STATUS: {
                     "description": "Some items were wrong, or all; the tasks of the others are kept.",
-                    "content": {"application/json": {"schema": reference(BatchView), "example": MIXED_BATCH_EXAMPLE}},
+                    "model": BatchView,
+                    "content": {"application/json": {"example": MIXED_BATCH_EXAMPLE}},
                     "headers": REPLAYED_HEADER,
                 },
             }

@@ -152,5 +152,7 @@ def _allow(request: Request) -> dict[str, str]:
     """The header for all routes of this path; the router itself names only the first one's methods."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
     here = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
+    # A path without variables is no other's: what would be an id there is none.
+    here = [route for route in here if route.path == request.scope["path"]] or here
     methods = {method for route in here for method in route.methods or ()}
     return {"Allow": ", ".join(sorted(methods))} if methods else {}

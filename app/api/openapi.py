@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from app.api.batch_schemas import BatchItem
 from app.api.group_schemas import THEN_CONTENT, NewGroupBody, ThenBody
 from app.api.new_task_schemas import NewTaskBody
 from app.api.schedule_schemas import ScheduleBody
@@ -55,7 +54,7 @@ def _describe(app: FastAPI, kinds: Sequence[str]) -> dict[str, Any]:
             title="Taskmill", version=app.version, description=_DESCRIPTION, routes=app.routes, tags=app.openapi_tags
         )
         schemas = schema["components"]["schemas"]
-        for model in (NewTaskBody, NewGroupBody, ScheduleBody, BatchItem, Problem, Readiness):
+        for model in (NewTaskBody, NewGroupBody, ScheduleBody, Problem, Readiness):
             schemas.update(_definitions(model))
         # Put in here, since pydantic does not refer to what is no model.
         schemas["JsonValue"] = JSON_VALUE

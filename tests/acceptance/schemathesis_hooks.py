@@ -5,6 +5,7 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
+from app.api.batch_schemas import MOST_ITEMS
 from app.core.errors import InvalidScheduleError
 from app.core.recurrence import Recurrence, zones
 from app.core.storable import LARGEST_INTEGER
@@ -24,6 +25,7 @@ def _is_ever(cron: str) -> bool:
 schemathesis.openapi.format("cron", st.tuples(*[_FIELD] * 5).map(" ".join).filter(_is_ever))
 schemathesis.openapi.format("timezone", st.sampled_from(sorted(zones())))
 
+NDJSON = "application/x-ndjson"
 INTEGERS = ("max_attempts", "concurrency_limit")
 
 
@@ -53,9 +55,21 @@ def filter_body(_: schemathesis.HookContext, body: Any) -> bool:
 def filter_case(_: schemathesis.HookContext, case: "schemathesis.Case[Any]") -> bool:
     """No tasks of the kind `http`, which is particular about its content: the description leaves that to the kind.
 
-    They have tests of their own in test_http_kind.py.
+    No wrong items in a batch: they are answered each in its place, and the batch is not refused. No lines that are no
+    text. They have tests of their own in test_http_kind.py, test_batch.py and test_lines.py.
     """
+    if case.media_type == NDJSON:
+        return isinstance(case.body, str)
+    is_batch = case.path == "/task/batch" and isinstance(case.body, list) and 1 <= len(case.body) <= MOST_ITEMS
+    if is_batch and (case.meta is None or case.meta.generation.mode != schemathesis.GenerationMode.POSITIVE):
+        return False
     return not _has_http(case.body)
+
+
+@schemathesis.serializer(NDJSON)
+def lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    """As they are."""
+    return str(value).encode()
 
 
 def _has_http(body: Any) -> bool:

@@ -159,7 +159,7 @@ async def test_what_is_no_batch_is_refused(refusals: Refusals, body: bytes, stat
 @pytest.mark.parametrize(
     ("data", "status"),
     [
-        (request("GET", "/task/batch"), 404),  # no task has this id
+        (request("GET", "/task/batch"), 405),
         (request("DELETE", "/task/batch"), 405),
         (request("PUT", "/task/batch", JSON, body=b"[]"), 405),
         (request("POST", "/task/batch", body=b'[{"content": "S3CRET"}]'), 415),
