@@ -16,6 +16,7 @@ embedded servers, with fsync on.
 import argparse
 import asyncio
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -124,20 +125,31 @@ async def post_lines(url: str, seconds: float) -> int:
     return sum(await asyncio.gather(client(), client()))
 
 
-async def compare(ways: dict[str, Way], reset: Callable[[], Awaitable[object]], seconds: float, rounds: int) -> None:
-    """Print tasks a second of each way, and the ratios to the first one, round by round."""
+async def compare(
+    ways: dict[str, Way], reset: Callable[[], Awaitable[object]], pid: int, seconds: float, rounds: int
+) -> None:
+    """Print tasks a second of each way, the ratios to the first one, and the API's own work, round by round."""
     found: dict[str, list[float]] = {name: [] for name in ways}
+    work: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name in list(ways)[:: 1 if number % 2 else -1]:
             await reset()
-            start = time.perf_counter()
+            start, used = time.perf_counter(), _cpu_seconds(pid)
             count = await ways[name](seconds if number else seconds / 4)
             if number:  # the first round is to warm up
                 found[name].append(count / (time.perf_counter() - start))
-    print(f"{rounds} rounds of {seconds:g} s\n\n{'':<40}{'rows/s: median (min-max)':<32}of the first")
+                work[name].append((_cpu_seconds(pid) - used) / count * 1e6)
+    print(f"{rounds} rounds of {seconds:g} s\n")
+    print(f"{'':<40}{'rows/s: median (min-max)':<32}{'of the first':<20}µs of the API's CPU")
     for name, speeds in found.items():
         ratios = [speed / other for speed, other in zip(speeds, found[BARE], strict=True)]
-        print(f"{name:<40}{_spread(speeds, ',.0f'):<32}{_spread(ratios, '.2f')}")
+        print(f"{name:<40}{_spread(speeds, ',.0f'):<32}{_spread(ratios, '.2f'):<20}{_spread(work[name], '.1f')}")
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What a process has used so far."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _spread(values: Sequence[float], form: str) -> str:
@@ -196,7 +208,7 @@ async def measure(database_url: str, redis_url: str, seconds: float, rounds: int
         connection = await asyncpg.connect(url, server_settings=dict(SESSION))
         await connection.execute(_MAKE_BARE)
         async with Api(url, redis_url, log_level="warning") as api:
-            api.launch()
+            process = api.launch()
             async with connect(api.url) as wire:
                 await wire.ask(request("GET", "/livez"))
             ways: dict[str, Way] = {
@@ -208,7 +220,7 @@ async def measure(database_url: str, redis_url: str, seconds: float, rounds: int
                 "arrays, two, with priorities": lambda s: post_arrays(api.url, s, priority="high", keyed=False),
                 "lines, two streams": lambda s: post_lines(api.url, s),
             }
-            await compare(ways, lambda: connection.execute("TRUNCATE bare, tasks"), seconds, rounds)
+            await compare(ways, lambda: connection.execute("TRUNCATE bare, tasks"), process.pid, seconds, rounds)
         time_steps(Settings.model_validate({"database_url": url, "redis_url": redis_url}))
         await connection.close()
     finally:

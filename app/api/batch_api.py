@@ -72,6 +72,8 @@ class BatchApi:
                     break
         except ProblemError as problem:
             await _send(send, [render_error(index, problem)])
+        except TimeoutError:
+            return  # it does not read: the server closes the connection of an answer that has no end
         await send({"type": "http.response.body", "body": b""})
 
     async def _answer(
