@@ -10,6 +10,8 @@ from functools import partial
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.batch_api import BatchApi
+from app.api.batch_routes import batch_routes
 from app.api.bulk_api import BulkApi
 from app.api.delete_api import DeleteApi, delete_routes
 from app.api.delivery_api import DeliveryApi
@@ -69,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     hub = Hub(wakeup, partial(read_versions, database), settings.max_streams, emit)
     services = Services(settings, catalog, database, reader, wakeup, follow_up, hub, emit)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
-    deliveries = DeliveryApi(services, groups)
+    batches, deliveries = BatchApi(services), DeliveryApi(services, groups)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -83,7 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         with suppress(TimeoutError):  # of frozen servers: Supervisor waits no longer
             async with asyncio.timeout(STOP_SECONDS):
                 await hub.close()
-                for part in (tasks, groups, reader):
+                for part in (tasks, batches, groups, reader):
                     await part.drain()
                 await follow_up.drain()
                 await wakeup.close()
@@ -99,6 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         routes=[
             *task_routes(tasks),
+            *batch_routes(batches),
             *list_routes(ListApi(services), BulkApi(services)),
             *delete_routes(DeleteApi(services)),
             *group_routes(groups),

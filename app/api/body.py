@@ -25,20 +25,24 @@ _MESSAGES = {"missing": "is missing", "extra_forbidden": "is not a field of this
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
+NDJSON = b"application/x-ndjson"
+_JSON = b"application/json"
+
+
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body.
 
     Raises ProblemError 413 as soon as it is too long, 415 where it is not said to be JSON, and 408 where it does not
     come.
     """
-    length = _check_headers(scope)
+    length = check_headers(scope)
     if length > limit:
-        raise _too_long(limit)
+        raise too_long(limit)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")  # nearly always, all of it comes at once
         if len(body) > limit:
-            raise _too_long(limit)
+            raise too_long(limit)
         return body
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -57,7 +61,7 @@ async def _read_on(message: Message, receive: Receive, limit: int) -> bytes:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
-            raise _too_long(limit)
+            raise too_long(limit)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
@@ -69,7 +73,7 @@ def parse(model: type[ModelT], body: bytes) -> ModelT:
     try:
         value = model.__pydantic_validator__.validate_json(body)
     except ValidationError as error:
-        raise _from_validation(error, body) from None
+        raise from_validation(error, body) from None
     if _SUSPICIOUS.search(body) or body.count(b"[") + body.count(b"{") > DEEPEST:
         found = islice(_unstorable(value), MOST_ERRORS)
         problems = [(json_pointer(path), detail) for path, detail in found]
@@ -78,8 +82,11 @@ def parse(model: type[ModelT], body: bytes) -> ModelT:
     return value  # type: ignore[no-any-return]
 
 
-def _check_headers(scope: Scope) -> int:
-    """The announced length of the body, 0 where none is; a chunked body is counted as it comes."""
+def check_headers(scope: Scope, media_type: bytes = _JSON) -> int:
+    """The announced length of the body, 0 where none is; a chunked body is counted as it comes.
+
+    Raises ProblemError 415 where the body is not said to be of the media type, in UTF-8 and as it is.
+    """
     content_type = b""
     length = 0
     for name, value in scope["headers"]:
@@ -93,16 +100,23 @@ def _check_headers(scope: Scope) -> int:
                 "Send the body without Content-Encoding.",
                 headers={"Accept-Encoding": "identity"},
             )
-    if not _is_json_in_utf8(content_type):
+    if not _is_in_utf8(content_type, media_type):
+        name = media_type.decode()
         raise ProblemError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON in UTF-8, with the header Content-Type: application/json."
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send JSON in UTF-8, with the header Content-Type: {name}."
         )
     return length
 
 
-def _is_json_in_utf8(content_type: bytes) -> bool:
+def is_ndjson(scope: Scope) -> bool:
+    """Whether the body is said to be lines of JSON."""
+    types = [value for name, value in scope["headers"] if name == b"content-type"]
+    return len(types) == 1 and types[0].lower().partition(b";")[0].strip() == NDJSON
+
+
+def _is_in_utf8(content_type: bytes, wanted: bytes) -> bool:
     media_type, *parameters = content_type.lower().split(b";")
-    if media_type.strip() != b"application/json":
+    if media_type.strip() != wanted:
         return False
     for parameter in parameters:
         name, _, value = parameter.partition(b"=")
@@ -111,7 +125,8 @@ def _is_json_in_utf8(content_type: bytes) -> bool:
     return True
 
 
-def _too_long(limit: int) -> ProblemError:
+def too_long(limit: int) -> ProblemError:
+    """413."""
     return ProblemError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"The body is longer than {limit:,} bytes (BODY_LIMIT_BYTES).",
@@ -119,10 +134,11 @@ def _too_long(limit: int) -> ProblemError:
     )
 
 
-def _from_validation(error: ValidationError, body: bytes) -> ProblemError:
+def from_validation(error: ValidationError, body: bytes) -> ProblemError:
+    """400 where the body is not JSON, 422 where it is not what is asked for."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     if details[0]["type"] == "json_invalid":
-        return ProblemError(HTTPStatus.BAD_REQUEST, _not_json(body, details[0]["msg"]))
+        return ProblemError(HTTPStatus.BAD_REQUEST, not_json(body, details[0]["msg"]))
     problems = [
         (json_pointer(_path(d["loc"])), _MESSAGES.get(d["type"], _plain(d["msg"]))) for d in details[:MOST_ERRORS]
     ]
@@ -138,7 +154,8 @@ def _plain(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-def _not_json(body: bytes, message: str) -> str:
+def not_json(body: bytes, message: str) -> str:
+    """What is wrong with a body that is no JSON, of which the parser says this."""
     if not body.strip():
         return "The body is empty; send a JSON object."
     if body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):

@@ -16,6 +16,7 @@ from app.core.errors import (
     DatabaseUnavailableError,
     InvalidPayloadError,
     InvalidScheduleError,
+    KeyReusedError,
     NotDeletableError,
     NotRetryableError,
     RejectedRowError,
@@ -80,6 +81,11 @@ def from_database_unavailable(_: DatabaseUnavailableError) -> ProblemError:
     )
 
 
+def from_key_reused(error: KeyReusedError) -> ProblemError:
+    """An Idempotency-Key of another request."""
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+
+
 def from_unknown_kind(error: UnknownKindError) -> ProblemError:
     """A kind without a handler."""
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/kind", str(error))])
@@ -127,6 +133,7 @@ def add_error_handlers(app: FastAPI) -> None:
     _add(app, ProblemError, lambda error: error)
     _add(app, HTTPException, from_framework)
     _add(app, DatabaseUnavailableError, from_database_unavailable)
+    _add(app, KeyReusedError, from_key_reused)
     _add(app, UnknownKindError, from_unknown_kind)
     _add(app, InvalidPayloadError, from_invalid_payload)
     _add(app, InvalidScheduleError, from_invalid_schedule)
@@ -152,5 +159,7 @@ def _allow(request: Request) -> dict[str, str]:
     """The header for all routes of this path; the router itself names only the first one's methods."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
     here = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
+    # A path without variables is no other's: what would be an id there is none.
+    here = [route for route in here if route.path == request.scope["path"]] or here
     methods = {method for route in here for method in route.methods or ()}
     return {"Allow": ", ".join(sorted(methods))} if methods else {}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from http import HTTPStatus
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from app.api.group_schemas import (
     ThenBody,
     render_group,
 )
+from app.api.idempotency_key import REPLAYED, idempotency_key
 from app.api.live import Live
 from app.api.new_task_schemas import NewTaskBody
 from app.api.route import Reply, id_in_path
@@ -52,18 +54,21 @@ class GroupApi:
         self._catalog = services.catalog
         self._callback_urls = CallbackUrls(services.settings, services.catalog)
         self._database = services.database
-        self._creator = GroupCreator(services.database, services.wakeup, services.follow_up, services.emit)
+        kept = timedelta(hours=services.settings.idempotency_hours)
+        self._creator = GroupCreator(services.database, services.wakeup, services.follow_up, services.emit, kept)
         self._canceler = GroupCanceler(services.database, services.follow_up, services.emit)
         self._reads: Batcher[UUID, Group | None] = Batcher(self._read, _LARGEST_BATCH)
         subject = Subject("group", self.find, self._reads.submit, _state, is_group=True, pause=_COUNT_PAUSE_SECONDS)
         self._live = Live(subject, services.hub)
 
-    async def create(self, scope: Scope, receive: Receive) -> bytes:
+    async def create(self, scope: Scope, receive: Receive) -> bytes | Reply:
         """Keep a group of tasks, all or none, and put them in the queue.
 
         Once all have ended, whatever became of them, the task `then` is started.
         """
-        body = parse(NewGroupBody, await read_body(scope, receive, self._body_limit))
+        data = await read_body(scope, receive, self._body_limit)
+        key = idempotency_key(scope, data)
+        body = parse(NewGroupBody, data)
         self._callback_urls.check(body.callback_url)
         group_id, trace, tenant = uuid7(), traceparent(scope), caller(scope).tenant
         errors: list[tuple[str, str]] = []
@@ -79,11 +84,12 @@ class GroupApi:
         if errors:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "A task is not what its kind takes.", errors)
         try:
-            new = NewGroup(group_id, members, body.on_failure, then, tenant, body.callback_url)
-            group = await self._creator.create(new)
+            new = NewGroup(group_id, members, body.on_failure, then, tenant, body.callback_url, idempotency=key)
+            group, task_ids = await self._creator.create(new)
         except RejectedRowError as error:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/tasks", str(error))]) from error
-        return render_group(group, [task.id for task in members])
+        answer = render_group(group, task_ids)
+        return answer if group.id == group_id else Reply(HTTPStatus.CREATED, answer, REPLAYED)
 
     async def get(self, scope: Scope, receive: Receive) -> Reply:
         """A group by its id: how many of its tasks have which status, how far they are, and what went wrong first.

@@ -14,8 +14,9 @@ from app.api.group_schemas import (
     NewGroupBody,
     NewGroupView,
 )
+from app.api.idempotency_key import PARAMETER, REPLAYED_HEADER
 from app.api.live_parameters import BAD_WAIT, TOO_MANY, add_waiting, wait_parameters
-from app.api.route import NO_DATABASE, BytesRoute, accepts, example, id_parameter, problems
+from app.api.route import NO_DATABASE, WRONG_BODY, BytesRoute, accepts, example, id_parameter, problems
 
 _EXAMPLE_PATH = f"/group/{GROUP_EXAMPLE['id']}"
 
@@ -36,16 +37,17 @@ def group_routes(api: GroupApi) -> list[BytesRoute]:
             response_description="The group and all its tasks are kept; or, with any other answer but 500, none.",
             openapi_extra={
                 "requestBody": accepts(NewGroupBody, NEW_GROUP_EXAMPLES),
+                "parameters": [PARAMETER],
                 "callbacks": callbacks(GroupEnded),
             },
-            responses={HTTPStatus.CREATED: example(NEW_GROUP_EXAMPLE)}
+            responses={HTTPStatus.CREATED: example(NEW_GROUP_EXAMPLE) | {"headers": REPLAYED_HEADER}}
             | problems(
                 "/group",
                 {
-                    HTTPStatus.BAD_REQUEST: "The body is not JSON.",
+                    HTTPStatus.BAD_REQUEST: "The body is not JSON, or the Idempotency-Key is none.",
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
-                    HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
+                    HTTPStatus.UNPROCESSABLE_ENTITY: WRONG_BODY,
                     HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
                 },
             ),

@@ -34,9 +34,10 @@ class Reply(NamedTuple):
 
 
 NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
+WRONG_BODY = "The body is JSON, but not what this call takes; or the Idempotency-Key was sent with another body."
 
 # Calls of their own: what stands there is no id, so another method is answered with 405, and not with a task's 404.
-_NO_IDS = frozenset({"/task/bulk"})
+_NO_IDS = frozenset({"/task/batch", "/task/bulk"})
 
 Endpoint = Callable[[Scope, Receive], Awaitable[bytes | Reply | Stream]]
 
@@ -62,13 +63,10 @@ class BytesRoute(APIRoute):
 
         documented.__doc__ = endpoint.__doc__
         super().__init__(path, documented, methods=[method], status_code=status_code, **documentation)
-        needed = self.role = role or (Role.READ if method == "GET" else Role.WRITE)
+        self.role = role or (Role.READ if method == "GET" else Role.WRITE)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            if caller(scope).role < needed:
-                raise ProblemError(
-                    HTTPStatus.FORBIDDEN, f"The API key may not do this: it takes the role {needed.name.lower()}."
-                )
+            self.admit(scope)
             try:
                 reply = await endpoint(scope, receive)
             except ClientDisconnect:
@@ -89,6 +87,13 @@ class BytesRoute(APIRoute):
             await send({"type": "http.response.body", "body": body or b""})
 
         self.app = answer
+
+    def admit(self, scope: Scope) -> None:
+        """Raises ProblemError where the caller's key has not the role that it takes."""
+        if caller(scope).role < self.role:
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN, f"The API key may not do this: it takes the role {self.role.name.lower()}."
+            )
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """As every route, but that the names of calls are no ids."""

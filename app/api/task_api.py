@@ -1,5 +1,6 @@
 """The calls of the contract: create, get and cancel a task."""
 
+from datetime import timedelta
 from http import HTTPStatus
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from app.api.body import parse, read_body
 from app.api.callback_url import CallbackUrls
 from app.api.caller import caller
 from app.api.errors import ProblemError
+from app.api.idempotency_key import REPLAYED, idempotency_key
 from app.api.live import Live
 from app.api.new_task_schemas import NewTaskBody
 from app.api.route import Reply
@@ -22,7 +24,7 @@ from app.api.traceparent import traceparent
 from app.api.watch import State, Subject
 from app.core.task import NewTask, Task, TaskStatus
 from app.queue.cancel import Canceler
-from app.queue.create import Creator
+from app.queue.create_keyed import KeyedCreator
 from app.queue.retry import Reopener
 from app.utils.batcher import Batcher
 
@@ -44,23 +46,31 @@ class TaskApi:
         self._reader = services.reader
         self._live = Live(Subject("task", self._reader.find, self._reader.read, self._state), services.hub)
         self._reopener = Reopener(services.database, services.follow_up, services.emit)
+        kept = timedelta(hours=services.settings.idempotency_hours)
+        creator = KeyedCreator(services.database, services.wakeup, services.follow_up, services.emit, kept)
         self._creates: Batcher[NewTask, Task] = Batcher(
-            Creator(services.database, services.wakeup, services.follow_up, services.emit).create,
+            creator.create,
             _HEAVIEST_BATCH,
             weigh=lambda task: len(task.content) + _ROW,
         )
         canceler = Canceler(services.database, services.wakeup, services.follow_up, services.emit)
         self._cancels: Batcher[UUID, Task | None] = Batcher(canceler.cancel, _LARGEST_BATCH)
 
-    async def create(self, scope: Scope, receive: Receive) -> bytes:
+    async def create(self, scope: Scope, receive: Receive) -> bytes | Reply:
         """Keep a task and put it in the queue. It starts as soon as a consumer is free."""
-        body = parse(NewTaskBody, await read_body(scope, receive, self._body_limit))
+        data = await read_body(scope, receive, self._body_limit)
+        key = idempotency_key(scope, data)
+        body = parse(NewTaskBody, data)
         kind = self._default_kind if body.kind is None else body.kind
         content = to_json(body.content)
         self._catalog.check(kind, content)
         self._callback_urls.check(body.callback_url)
         task = body.to_task(uuid7(), kind, content, traceparent(scope), caller(scope).tenant)
-        return self._render(await self._creates.submit(task))
+        task.idempotency = key
+        created = await self._creates.submit(task)
+        if created.id != task.id:
+            return Reply(HTTPStatus.CREATED, self._render(created), REPLAYED)
+        return self._render(created)
 
     async def get(self, scope: Scope, receive: Receive) -> Reply:
         """A task by its id: at once, or, with `wait`, as soon as it has ended.

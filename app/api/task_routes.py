@@ -4,9 +4,10 @@ from http import HTTPStatus
 
 from app.api.callback_docs import callbacks
 from app.api.delivery_schemas import TaskEnded
+from app.api.idempotency_key import PARAMETER, REPLAYED_HEADER
 from app.api.live_parameters import BAD_WAIT, TOO_MANY, add_waiting, wait_parameters
 from app.api.new_task_schemas import NEW_TASK_EXAMPLES, NewTaskBody
-from app.api.route import NO_DATABASE, BytesRoute, accepts, example, problems, task_id_parameter
+from app.api.route import NO_DATABASE, WRONG_BODY, BytesRoute, accepts, example, problems, task_id_parameter
 from app.api.task_api import TaskApi
 from app.api.task_reader import NOT_FOUND
 from app.api.task_schemas import CANCELED_TASK_EXAMPLE, TASK_EXAMPLE, TaskView
@@ -29,16 +30,17 @@ def task_routes(api: TaskApi) -> list[BytesRoute]:
             response_description="The task is kept: it will run, whatever happens to any process or to Redis.",
             openapi_extra={
                 "requestBody": accepts(NewTaskBody, NEW_TASK_EXAMPLES),
+                "parameters": [PARAMETER],
                 "callbacks": callbacks(TaskEnded),
             },
-            responses={HTTPStatus.CREATED: example(TASK_EXAMPLE)}
+            responses={HTTPStatus.CREATED: example(TASK_EXAMPLE) | {"headers": REPLAYED_HEADER}}
             | problems(
                 "/task",
                 {
-                    HTTPStatus.BAD_REQUEST: "The body is not JSON.",
+                    HTTPStatus.BAD_REQUEST: "The body is not JSON, or the Idempotency-Key is none.",
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
-                    HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
+                    HTTPStatus.UNPROCESSABLE_ENTITY: WRONG_BODY,
                     HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
                 },
             ),

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 
 from app.consumer.executor import Executor
 from app.consumer.heartbeat import Lease
@@ -17,10 +18,13 @@ from app.db.engine import Database
 from app.queue.admit import admit_all
 from app.queue.finish import release
 from app.queue.follow_up import FollowUp
+from app.queue.idempotency import forget
 from app.queue.recover import held_rows, look, recover
 from app.queue.settle import GroupSweep
 from app.queue.tick import Ticker
 from app.queue.wakeup import Wakeup
+
+FORGET_SECONDS = 600.0  # between two looks for Idempotency-Keys that are too old
 
 
 class Reconciler:
@@ -80,6 +84,7 @@ class Sweeper:
         self._emit = emit
         self._ticker = Ticker(database, wakeup, emit)
         self._groups = GroupSweep(database, follow_up.settle)
+        self._forget_at = time.monotonic() + random.uniform(0, FORGET_SECONDS)  # noqa: S311 - spreads load
         self._quarantine: asyncio.subprocess.Process | None = None
         self._is_stopping = False
 
@@ -96,6 +101,11 @@ class Sweeper:
             if is_due:
                 with suppress(DatabaseUnavailableError):  # one that has to wait for too long keeps back no other
                     await stage()
+
+        if time.monotonic() >= self._forget_at:
+            self._forget_at = time.monotonic() + FORGET_SECONDS
+            with suppress(DatabaseUnavailableError):
+                await forget(self._database, timedelta(hours=self._settings.idempotency_hours))
 
     async def _admit(self) -> None:
         self._wakeup.push(await admit_all(self._database))

@@ -27,6 +27,10 @@ class RejectedRowError(TaskmillError):
     """PostgreSQL refuses a value of this task."""
 
 
+class KeyReusedError(TaskmillError):
+    """This Idempotency-Key was sent before with another body. Use a new key for a new request."""
+
+
 class UnknownKindError(TaskmillError):
     """There is no handler for this kind of task."""
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from app.core.idempotency import IdempotencyKey
 from app.core.task import NewTask
 
 MOST_MEMBERS = 10_000
@@ -27,6 +28,7 @@ class NewGroup:
     then: NewTask | None = None
     tenant: str | None = None
     callback_url: str | None = None
+    idempotency: IdempotencyKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """What a task is: its states, and the shapes in which it travels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 from uuid import UUID
+
+from app.core.idempotency import IdempotencyKey
 
 
 class TaskStatus(StrEnum):
@@ -53,7 +56,8 @@ class NewTask:
 
     It is due at `run_at`, else `delay` after its creation by PostgreSQL's clock. None in `max_attempts` and
     `timeout_seconds` leaves it to the kind. Of the tasks with one `concurrency_key`, `concurrency_limit` run at once.
-    Only the keys of its `tenant` see the task. `callback_url` is told when it has ended.
+    Only the keys of its `tenant` see the task. `callback_url` is told when it has ended. Of all with one
+    `idempotency` key one is created.
     """
 
     id: UUID
@@ -70,6 +74,7 @@ class NewTask:
     traceparent: str | None = None
     tenant: str | None = None
     callback_url: str | None = None
+    idempotency: IdempotencyKey | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -124,6 +129,15 @@ class Hint(NamedTuple):
     """What Redis is told of a pending task: which consumers can run it, and how soon they should look."""
 
     id: UUID
+    kind: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class SameHints:
+    """Hints of many tasks of one kind and priority, with ids as text."""
+
+    ids: Sequence[str]
     kind: str
     priority: int
 

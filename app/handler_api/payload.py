@@ -1,8 +1,10 @@
 """The content of a task, as a type that owns its kind."""
 
+from collections.abc import Sequence
+from functools import cache
 from typing import ClassVar, Self, Unpack
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from app.core.errors import InvalidPayloadError
 from app.utils.json_pointer import json_pointer
@@ -34,6 +36,20 @@ class Payload(BaseModel):
             return cls.model_validate_json(content)
         except ValidationError as error:
             raise InvalidPayloadError(_problems(error)) from None
+
+    @classmethod
+    def takes(cls, contents: Sequence[str]) -> bool:
+        """Whether `parse` would take each of these JSON texts, checked all at once."""
+        try:
+            _list_of(cls).validate_json(f"[{','.join(contents)}]")
+        except ValidationError:
+            return False
+        return True
+
+
+@cache
+def _list_of(payload: type[Payload]) -> TypeAdapter[list[Payload]]:
+    return TypeAdapter(list[payload])  # type: ignore[valid-type]
 
 
 def _problems(error: ValidationError) -> list[tuple[str, str]]:

@@ -58,16 +58,20 @@ class Catalog:
             raise UnknownKindError(f"There is no such kind of task; there are: {', '.join(self.kinds)}.")
         return handler
 
+    def askable(self, kind: str) -> Handler[Any, Any]:
+        """The handler of a kind that may be asked for. Raises UnknownKindError."""
+        handler = self.handler(kind)
+        if handler.is_internal:
+            raise UnknownKindError(f"Tasks of this kind can't be asked for; there are: {', '.join(self.kinds)}.")
+        return handler
+
     def check(self, kind: str, content: str) -> None:
         """Whether a task may be asked for.
 
         Raises UnknownKindError, also of a kind that only Taskmill itself makes, and InvalidPayloadError where the kind
         does not take this JSON text.
         """
-        handler = self.handler(kind)
-        if handler.is_internal:
-            raise UnknownKindError(f"Tasks of this kind can't be asked for; there are: {', '.join(self.kinds)}.")
-        handler.payload.parse(content)
+        self.askable(kind).payload.parse(content)
 
 
 def _public(handlers: Mapping[str, Handler[Any, Any]]) -> list[str]:

@@ -17,11 +17,9 @@ from app.queue.wakeup import Wakeup
 _AT_ONCE = timedelta()
 
 # Of most tasks nothing is said but kind and content: these are written by a statement that knows no more.
-_INSERT_PLAIN = """
+INSERT_PLAIN_ROWS = """
 INSERT INTO tasks (id, kind, content)
 SELECT id, kind, content::json FROM unnest($1::uuid[], $2::text[], $3::text[]) AS new (id, kind, content)
-ON CONFLICT (id) DO NOTHING
-RETURNING 1
 """
 # A keyed task waits until it is admitted: queue/admit.py.
 INSERT_ROWS = """
@@ -36,16 +34,17 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::timestamptz[
     AS new (id, kind, content, priority, run_at, delay, max_attempts, timeout_seconds, concurrency_key,
         concurrency_limit, group_id, traceparent, tenant, callback_url)
 """
-INSERT = f"{INSERT_ROWS} ON CONFLICT (id) DO NOTHING RETURNING 1"
 # The ids are ours, so a statement whose COMMIT got no answer is simply sent again: what is there already is left alone.
 # now() is the transaction's time, which is also the default of created_at: one value serves every row of the batch.
-_COUNTED = "WITH created AS ({insert}) SELECT now(), count(*) FROM created"
-_CREATE_PLAIN = _COUNTED.format(insert=_INSERT_PLAIN)
-_CREATE = _COUNTED.format(insert=INSERT)
+_COUNTED = """
+WITH created AS ({rows} ON CONFLICT (id) DO NOTHING RETURNING 1) SELECT now(), count(*) FROM created
+"""
+_CREATE_PLAIN = _COUNTED.format(rows=INSERT_PLAIN_ROWS)
+_CREATE = _COUNTED.format(rows=INSERT_ROWS)
 
 
 def columns(batch: Sequence[NewTask]) -> tuple[list[object], ...]:
-    """The arguments of INSERT."""
+    """The arguments of INSERT_ROWS."""
     return (
         [t.id for t in batch],
         [t.kind for t in batch],
@@ -68,7 +67,7 @@ class Creator:
     """Writes batches of new tasks, then wakes the consumers."""
 
     def __init__(self, database: Database, wakeup: Wakeup, follow_up: FollowUp, emit: Emit) -> None:
-        self._database = database
+        self.database = database
         self._wakeup = wakeup
         self._follow_up = follow_up
         self._emit = emit
@@ -79,8 +78,11 @@ class Creator:
         A row that PostgreSQL refuses is a RejectedRowError in its place. Raises DatabaseUnavailableError where
         PostgreSQL stayed away; whether the tasks were then created is unknown.
         """
-        results = await self._insert(batch)
-        created = [task for task in results if isinstance(task, Task)]
+        results = await self.insert(batch)
+        # Another id is that of a task that its key had made before.
+        created = [
+            task for task, new in zip(results, batch, strict=True) if isinstance(task, Task) and task.id == new.id
+        ]
         if created:
             # Strictly after the COMMIT, and never waited for: the rows are the outbox.
             self._wakeup.push(
@@ -94,31 +96,37 @@ class Creator:
             self._emit(TasksCreated([task.id for task in created]))
         return results
 
-    async def _insert(self, batch: Sequence[NewTask]) -> list[Task | Exception]:
+    async def insert(self, batch: Sequence[NewTask]) -> list[Task | Exception]:
+        """Insert the batch, but for the rows that PostgreSQL refuses."""
         try:
-            return list(await self._insert_all(batch))
+            return list(await self.insert_all(batch))
         except asyncpg.DataError as error:  # class 22: some value can't be stored
             if len(batch) == 1:
                 return [RejectedRowError(f"PostgreSQL refuses this content ({error.sqlstate}).")]
             middle = len(batch) // 2
-            return await self._insert(batch[:middle]) + await self._insert(batch[middle:])
+            return await self.insert(batch[:middle]) + await self.insert(batch[middle:])
 
-    async def _insert_all(self, batch: Sequence[NewTask]) -> list[Task]:
+    async def insert_all(self, batch: Sequence[NewTask]) -> Sequence[Task | Exception]:
+        """Insert the batch in one transaction."""
         is_plain = all(task.is_plain for task in batch)
         statement, arguments = (_CREATE_PLAIN, columns(batch)[:3]) if is_plain else (_CREATE, columns(batch))
 
         async def write() -> list[Task]:
-            created_at, count = (await self._database.fetch(statement, *arguments))[0]
+            created_at, count = (await self.database.fetch(statement, *arguments))[0]
             if count == len(batch):
-                return [_pending(task, created_at) for task in batch]
-            # An earlier try had committed after all, so the rows have that try's time.
-            rows = await read_tasks(self._database, [task.id for task in batch])
-            return [rows[task.id] for task in batch]
+                return [pending(task, created_at) for task in batch]
+            return await self.read(batch)
 
         return await persist(write)
 
+    async def read(self, batch: Sequence[NewTask]) -> list[Task]:
+        """Of an earlier try that had committed after all: the rows have that try's time."""
+        rows = await read_tasks(self.database, [task.id for task in batch])
+        return [rows[task.id] for task in batch]
 
-def _pending(task: NewTask, created_at: datetime) -> Task:
+
+def pending(task: NewTask, created_at: datetime) -> Task:
+    """The task as it is when it has just been created."""
     run_at = task.run_at or (created_at if task.delay is None else created_at + task.delay)
     return Task(
         id=task.id,

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from app.core.errors import WakeupUnavailableError
 from app.core.events import Emit
 from app.core.outage import Outage
-from app.core.task import Hint, Priority
+from app.core.task import Hint, Priority, SameHints
 from app.queue import changes
 from app.utils.batcher import Batcher
 
@@ -41,13 +41,18 @@ class Wakeup:
         self._blocking: Redis | None = None
         self._outage = Outage(emit, "redis", "waking consumers")
         self._silent_until = 0.0
-        self._pushes: Batcher[Sequence[Hint], None] = Batcher(self._push, _BATCH)
+        self._pushes: Batcher[Sequence[Hint] | SameHints, None] = Batcher(self._push, _BATCH)
         self._cancels: Batcher[Sequence[UUID], None] = Batcher(self._publish, _BATCH)
         self._changes = changes.Changes(self._publish_changes)
 
     def push(self, hints: Sequence[Hint]) -> None:
         """Announce pending tasks. Returns at once; failures are logged once an outage."""
         if hints and len(self._pushes) < _BACKLOG:
+            self._pushes.submit(hints)
+
+    def push_all(self, hints: SameHints) -> None:
+        """The same for many tasks of one kind."""
+        if hints.ids and len(self._pushes) < _BACKLOG:
             self._pushes.submit(hints)
 
     def announce_canceled(self, ids: Sequence[UUID]) -> None:
@@ -126,9 +131,12 @@ class Wakeup:
             if client is not None:
                 await client.aclose()
 
-    async def _push(self, groups: list[Sequence[Hint]]) -> list[None]:
+    async def _push(self, groups: list[Sequence[Hint] | SameHints]) -> list[None]:
         lists: dict[tuple[int, str], list[str]] = {}
         for group in groups:
+            if isinstance(group, SameHints):
+                lists.setdefault((group.priority, group.kind), []).extend(group.ids)
+                continue
             for hint in group:
                 lists.setdefault((hint.priority, hint.kind), []).append(str(hint.id))
 

@@ -8,6 +8,7 @@ from urllib.request import Request, urlopen
 import schemathesis
 from hypothesis import strategies as st
 
+from app.api.batch_schemas import MOST_ITEMS
 from app.core.errors import InvalidScheduleError
 from app.core.recurrence import Recurrence, zones
 from app.core.storable import LARGEST_INTEGER
@@ -29,6 +30,7 @@ schemathesis.openapi.format("uri", st.sampled_from(["https://example.com/hook", 
 schemathesis.openapi.format("timezone", st.sampled_from(sorted(zones())))
 
 NAMES = ("task", "group")
+NDJSON = "application/x-ndjson"
 INTEGERS = ("max_attempts", "concurrency_limit")
 
 
@@ -69,9 +71,21 @@ def filter_case(_: schemathesis.HookContext, case: "schemathesis.Case[Any]") -> 
     """No tasks of the kind `http`, which is particular about its content: the description leaves that to the kind.
 
     They have tests of their own in test_http_kind.py. And no cursors, since none that is made up is one; and nothing to
-    do to many tasks that can be done to none of them. These are in test_lists.py.
+    do to many tasks that can be done to none of them: test_lists.py. No wrong items in a batch: they are answered each
+    in its place, and the batch is not refused; no lines that are no text: test_batch.py and test_lines.py.
     """
+    if case.media_type == NDJSON:
+        return isinstance(case.body, str)
+    is_batch = case.path == "/task/batch" and isinstance(case.body, list) and 1 <= len(case.body) <= MOST_ITEMS
+    if is_batch and (case.meta is None or case.meta.generation.mode != schemathesis.GenerationMode.POSITIVE):
+        return False
     return not _has_http(case.body) and not _has_cursor(case.query) and not _is_for_none(case.body)
+
+
+@schemathesis.serializer(NDJSON)
+def lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    """As they are."""
+    return str(value).encode()
 
 
 def _has_cursor(query: Any) -> bool:

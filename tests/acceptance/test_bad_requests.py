@@ -63,6 +63,7 @@ IDS = {
 
 ALLOWED = {
     "/task": {"POST"},
+    "/task/batch": {"POST"},
     f"/task/{uuid4()}": {"GET"},
     f"/task/{uuid4()}/cancel": {"PATCH"},
     "/schedule": {"GET"},
@@ -77,6 +78,7 @@ ALLOWED = {
 }
 ALLOWED_IDS = [
     "create",
+    "batch",
     "get",
     "cancel",
     "schedules",

@@ -1,12 +1,16 @@
 """What arrives together is answered by one statement."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 import pytest
 from starlette.types import Message, Scope
 
+from app.api import batch_api, ndjson
+from app.api.batch_api import BatchApi
 from app.api.task_api import TaskApi
 from app.core.config import Settings
 from app.db.engine import Database
@@ -14,6 +18,7 @@ from app.queue.wakeup import Wakeup
 from tests.integration.conftest import Insert
 from tests.support.proxy import EXECUTE, Proxy
 from tests.support.services import services_of
+from tests.support.types import Connection
 from tests.support.waiting import EventLog
 
 
@@ -54,3 +59,55 @@ async def test_calls_for_many_tasks_share_a_statement(
         str(task_id).encode() in (answer.body if call == "get" else answer)
         for task_id, answer in zip(ids[1:], answers, strict=True)
     )
+
+
+_HEAD: Scope = {
+    "type": "http",
+    "path": "/task/batch",
+    "headers": [(b"content-type", b"application/x-ndjson")],
+}
+
+
+class _Client:
+    """Sends a line and no end."""
+
+    def __init__(self, *, reads: bool) -> None:
+        self._reads = reads
+        self._pieces = [b'{"content": 1}\n']
+        self.answers: list[Any] = []
+
+    async def receive(self) -> Message:
+        """What it sends."""
+        if not self._pieces:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": self._pieces.pop(), "more_body": True}
+
+    async def send(self, message: Message) -> None:
+        """What it gets, if it reads."""
+        if message["type"] == "http.response.body" and not self._reads:
+            await asyncio.Event().wait()
+        self.answers += map(json.loads, message.get("body", b"").splitlines())
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_nobody_holds_a_stream_for_ever(
+    settings: Settings,
+    database: Database,
+    wakeup: Wakeup,
+    events: EventLog,
+    sql: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    reads: bool,
+) -> None:
+    """Who is silent gets to know it, and who reads no answers is let go; the task is kept."""
+    monkeypatch.setattr(ndjson, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(batch_api, "SEND_SECONDS", 0.2)
+    services = services_of(settings, database, wakeup, events)
+    client = _Client(reads=reads)
+    async with asyncio.timeout(5):
+        await BatchApi(services).stream(_HEAD, client.receive, client.send)
+    if reads:
+        created, silent = client.answers
+        assert (created["index"], silent["index"], silent["error"]["status"]) == (0, 1, 408)
+    assert await sql.fetchval("SELECT count(*) FROM tasks") == 1

@@ -439,7 +439,7 @@ async def test_a_group_whose_answer_is_lost_is_made_once(
     group_id = uuid7()
     new = NewGroup(group_id, [NewTask(uuid7(), "simulate", '"CUT"', group_id=group_id) for _ in range(10)])
     database_proxy.cut_reply_to(lambda data: b'"CUT"' in data)
-    group = await GroupCreator(database, wakeup, FollowUp(database, wakeup, events), events).create(new)
+    group, _ = await GroupCreator(database, wakeup, FollowUp(database, wakeup, events), events).create(new)
     assert database_proxy.replies_cut == 1
     assert (group.total, group.pending) == (10, 10)
     assert await sql.fetchval("SELECT count(*) FROM tasks") == 10

@@ -3,6 +3,8 @@
 import asyncio
 from uuid import UUID
 
+import pytest
+
 from app.consumer.maintenance import Sweeper
 from app.core.config import Settings
 from app.core.recurrence import Recurrence
@@ -62,3 +64,24 @@ async def test_a_part_that_fails_keeps_back_none_behind_it(
         await sweeper.sweep()
     assert await sql.fetchval("SELECT count(*) FROM tasks") == 0
     assert await sql.fetchval("SELECT ended_at IS NOT NULL FROM groups")
+
+
+async def test_old_idempotency_keys_are_forgotten_now_and_then(
+    settings: Settings,
+    database: Database,
+    wakeup: Wakeup,
+    follow_up: FollowUp,
+    events: EventLog,
+    sql: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not at each round, which would cost an idle consumer a statement more."""
+    fill = "INSERT INTO idempotency_keys SELECT uuid_send(gen_random_uuid()), '', '{}', now() - interval '25 hours'"
+    await sql.execute(fill)
+    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], settings, events)
+    monkeypatch.setattr(sweeper, "_forget_at", 0.0)
+    await sweeper.sweep()
+    assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 0
+    await sql.execute(fill)
+    await sweeper.sweep()
+    assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 1

@@ -55,12 +55,22 @@ class Wire:
         return Answer(head.status, head.headers, body)
 
     async def head(self) -> Answer:
-        """Read an answer up to its body."""
+        """Read an answer as far as its body, which comes in chunks."""
         async with asyncio.timeout(ANSWER_SECONDS):
             status_line, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             pairs = (line.partition(":") for line in lines if line)
             headers = {name.lower(): value.strip() for name, _, value in pairs}
             return Answer(int(status_line.split()[1]), headers, b"")
+
+    async def chunk(self) -> bytes:
+        """Read a chunk of the body; the last one is empty."""
+        async with asyncio.timeout(ANSWER_SECONDS):
+            size = int(await self._reader.readuntil(b"\r\n"), 16)
+            return (await self._reader.readexactly(size + 2))[:-2]
+
+    async def rest(self) -> bytes:
+        """Read until the server closes the connection."""
+        return await self._reader.read()
 
     async def ask(self, data: bytes) -> Answer:
         """Send a request and read its answer; an answer may come before the request is sent in full."""

@@ -152,6 +152,7 @@ def _make(kind: type[e.Event]) -> e.Event:
     values: dict[Any, object] = {
         UUID: uuid4(),
         Sequence[UUID]: [uuid4(), uuid4()],
+        Sequence[UUID | str]: [uuid4(), str(uuid4())],
         str: "words",
         int: 7,
         float: 1.5,

@@ -11,7 +11,7 @@ from app.core.events.event import Event
 class TasksCreated(Event):
     """Committed: these tasks are kept whatever happens next."""
 
-    task_ids: Sequence[UUID]
+    task_ids: Sequence[UUID | str]
 
 
 @dataclass(frozen=True, slots=True)

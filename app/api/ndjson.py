@@ -1,0 +1,53 @@
+"""Reads a request that is a stream of lines."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+
+from starlette.types import Message, Receive
+
+from app.api.body import too_long
+from app.api.errors import ProblemError
+
+SILENCE_SECONDS = 60.0  # after so long without a byte the stream is over
+
+_SPACE = b" \t\r"
+
+Line = bytes | ProblemError
+
+
+async def read_lines(receive: Receive, limit: int, at_once: int) -> AsyncIterator[list[Line]]:
+    """The lines as they come, without blank ones, `at_once` at most; of one longer than `limit` bytes a ProblemError.
+
+    What has come may be no whole line: then the list is empty. While nobody asks for the next one nothing is read, so
+    that the client has to wait, too. A line without an end is one if the request ends in order, and none if the client
+    has gone. Raises ProblemError 408 where the client is silent for too long.
+    """
+    rest, is_skipping, has_more = b"", False, True
+    while has_more:
+        message = await _next(receive)
+        if message["type"] == "http.disconnect":
+            return
+        has_more = message.get("more_body", False)
+        *complete, rest = (rest + message.get("body", b"")).split(b"\n")
+        if is_skipping and complete:
+            is_skipping = False
+            del complete[0]
+        if is_skipping:
+            rest = b""
+        lines: list[Line] = [line if len(line) <= limit else too_long(limit) for line in complete if line.strip(_SPACE)]
+        if len(rest) > limit:
+            lines.append(too_long(limit))
+            rest, is_skipping = b"", True
+        elif not has_more and rest.strip(_SPACE):
+            lines.append(rest)
+        for start in range(0, len(lines) or 1, at_once):
+            yield lines[start : start + at_once]
+
+
+async def _next(receive: Receive) -> Message:
+    try:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            return await receive()
+    except TimeoutError:
+        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, f"No byte has come for {SILENCE_SECONDS:g} s.") from None
