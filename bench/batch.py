@@ -32,6 +32,7 @@ import uuid_utils
 from pydantic_core import from_json
 
 from app.api.batch_items import ItemChecker
+from app.api.callback_url import CallbackUrls
 from app.core.config import Settings
 from app.db.engine import SESSION
 from app.db.migrate import migrate
@@ -158,7 +159,8 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 def time_steps(settings: Settings) -> None:
     """Print what the API's own steps cost an item."""
-    checker = ItemChecker(Catalog.load(settings), "simulate")
+    catalog = Catalog.load(settings)
+    checker = ItemChecker(catalog, "simulate", CallbackUrls(settings, catalog))
     body = json.dumps([{"content": CONTENT}] * ROWS).encode()
     items = from_json(body)
     steps: dict[str, Callable[[], object]] = {

@@ -13,6 +13,7 @@ from app.api.batch_items import CheckedItems, ItemChecker
 from app.api.batch_schemas import MOST_ITEMS, render_batch, render_error
 from app.api.batch_writer import BatchWriter, Written
 from app.api.body import NDJSON, check_headers, not_json, read_body
+from app.api.callback_url import CallbackUrls
 from app.api.errors import ProblemError, from_database_unavailable
 from app.api.idempotency_key import REPLAYED, idempotency_key, key_digest, sent_key
 from app.api.ndjson import Line, read_lines
@@ -29,7 +30,9 @@ class BatchApi:
 
     def __init__(self, services: Services) -> None:
         self._limit = services.settings.body_limit_bytes
-        self._checker = ItemChecker(services.catalog, services.settings.default_kind)
+        self._checker = ItemChecker(
+            services.catalog, services.settings.default_kind, CallbackUrls(services.settings, services.catalog)
+        )
         self._writer = BatchWriter(services)
 
     async def create(self, scope: Scope, receive: Receive) -> Reply:

@@ -37,6 +37,9 @@ WRONG: dict[str, tuple[str, int, list[str]]] = {
     "an unknown field": ('{"content": 1, "S": "S3CRET"}', 422, ["/S"]),
     "two unknown fields": ('{"content": 1, "a": 1, "b": 1}', 422, ["/a", "/b"]),
     "an unknown kind": ('{"content": 1, "kind": "S3CRET"}', 422, ["/kind"]),
+    "a kind that only Taskmill makes": ('{"content": 1, "kind": "bulk"}', 422, ["/kind"]),
+    "a callback to nowhere": ('{"content": 1, "callback_url": "mailto:x@example.com"}', 422, ["/callback_url"]),
+    "a callback that nothing signs": ('{"content": 1, "callback_url": "https://example.com"}', 422, ["/callback_url"]),
     "a kind that is a number": ('{"content": 1, "kind": 17}', 422, ["/kind"]),
     "content that does not fit": ('{"content": {"simulate_seconds": "S3CRET"}}', 422, ["/content/simulate_seconds"]),
     "the same with options": (

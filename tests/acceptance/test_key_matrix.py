@@ -53,6 +53,7 @@ MATRIX: dict[tuple[str, str], tuple[str, Any, Statuses]] = {
     ("PATCH", "/task/{task_id}/cancel"): ("/task/{task}/cancel", None, WRITE),
     # Pending again, so that only the first of those who may finds it failed.
     ("PATCH", "/task/{task_id}/retry"): ("/task/{failed}/retry", None, Statuses(admin=409)),
+    ("POST", "/task/batch"): ("/task/batch", [NEW_TASK], MAKE),
     ("GET", "/task"): ("/task", None, EACH_ITS_OWN),
     ("POST", "/task/bulk"): ("/task/bulk", NEW_BULK, MAKE),
     ("DELETE", "/task/{task_id}"): ("/task/{failed}", None, Statuses(writer=204, admin=404)),

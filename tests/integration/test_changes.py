@@ -152,7 +152,7 @@ async def test_the_version_of_a_group_counts_its_changes(
     group_id = uuid7()
     members = [NewTask(uuid7(), "simulate", "1", group_id=group_id) for _ in range(3)]
     follow_up = FollowUp(database, wakeup, events)
-    made = await GroupCreator(database, wakeup, follow_up, events).create(NewGroup(group_id, members))
+    made, _ = await GroupCreator(database, wakeup, follow_up, events).create(NewGroup(group_id, members))
     version = made.version
     assert version == 3
 
