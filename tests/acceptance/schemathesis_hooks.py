@@ -88,6 +88,14 @@ def lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
     return str(value).encode()
 
 
+@schemathesis.hook
+def before_add_examples(_: schemathesis.HookContext, examples: "list[schemathesis.Case[Any]]") -> None:
+    """The example of a cursor shows what one looks like; it is none of this service's."""
+    for case in examples:
+        if _has_cursor(case.query):
+            del case.query["cursor"]
+
+
 def _has_cursor(query: Any) -> bool:
     return bool(query) and "cursor" in query
 

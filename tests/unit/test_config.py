@@ -122,6 +122,7 @@ def test_every_spelling_of_redis_is_taken(environment: pytest.MonkeyPatch, url: 
         *(("DRAIN_SECONDS", value) for value in ("-1", "nan", "inf", "86401", "1s")),
         *(("MAX_LOST", value) for value in ("0", "101", "x")),
         *(("STOP_WAIT_SECONDS", value) for value in ("0", "90001", "30.5")),
+        *(("METRICS_PORT", value) for value in ("-1", "65536", "off")),
         *(("DATABASE_POOL_SIZE", value) for value in ("1", "1001", "x")),
         *(
             ("RETENTION_DAYS", value)
@@ -165,6 +166,19 @@ def test_supervisor_outwaits_the_drain(environment: pytest.MonkeyPatch, drain: s
         assert load(Settings).stop_wait_seconds == int(wait)
     else:
         assert _error().startswith(f"STOP_WAIT_SECONDS ({wait}) must be at least DRAIN_SECONDS ({drain}) + 8")
+
+
+@pytest.mark.parametrize(
+    ("processes", "port", "fits"), [("1", "8000", False), ("1", "9100", True), ("0", "8000", True)]
+)
+def test_a_port_is_for_one(environment: pytest.MonkeyPatch, processes: str, port: str, *, fits: bool) -> None:
+    """The consumers' metrics are not where the API is."""
+    environment.setenv("API_PROCESSES", processes)
+    environment.setenv("METRICS_PORT", port)
+    if fits:
+        assert load(Settings).metrics_port == int(port)
+    else:
+        assert _error().startswith("METRICS_PORT and PORT are both 8000")
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "86401", "long"])
