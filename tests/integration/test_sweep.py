@@ -36,7 +36,7 @@ async def test_a_tick_does_not_wait_for_a_recovery_that_waits(
     """Somebody holds the row of a dead consumer's task for as long as it likes."""
     await claim_ids(database, claimant(consumer_id), await insert())
     await _due_schedule(database, sql)
-    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], settings, events)
+    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], settings, events, lambda _: None)
     await sql.execute("DELETE FROM consumers")
     async with sql.transaction():
         await sql.execute("SELECT FROM tasks FOR UPDATE")
@@ -56,7 +56,7 @@ async def test_a_part_that_fails_keeps_back_none_behind_it(
     """One has to wait until it gives up: those behind it get their turn all the same."""
     await _due_schedule(database, sql)
     await sql.execute("INSERT INTO groups (id, on_failure, total) VALUES (gen_random_uuid(), 'continue', 0)")
-    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], settings, events)
+    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], settings, events, lambda _: None)
     async with sql.transaction():
         await sql.execute("LOCK TABLE schedules IN EXCLUSIVE MODE")  # it can be looked at, and no tick be made
         await sweeper.sweep()
