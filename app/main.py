@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.backpressure import Backpressure
 from app.api.errors import add_error_handlers
 from app.api.group_api import GroupApi
 from app.api.group_routes import group_routes
 from app.api.head import HeadAsGet
 from app.api.health_api import health_router
 from app.api.openapi import add_documentation
+from app.api.queue_api import QueueApi
+from app.api.queue_routes import queue_routes
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
 from app.api.services import Services
@@ -43,8 +46,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     wakeup = Wakeup(settings.redis_url, log_event)
     follow_up = FollowUp(database, wakeup, log_event)
     reader = TaskReader(database)
-    services = Services(settings, catalog, database, reader, wakeup, follow_up, log_event)
+    backpressure = Backpressure(settings.max_pending, catalog, database)
+    services = Services(settings, catalog, database, reader, wakeup, follow_up, log_event, backpressure)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
+    queues = QueueApi(services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -66,7 +71,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        routes=[*task_routes(tasks), *group_routes(groups), *schedule_routes(schedules)],
+        routes=[
+            *task_routes(tasks),
+            *group_routes(groups),
+            *schedule_routes(schedules),
+            *queue_routes(queues),
+        ],
         redirect_slashes=False,
     )
     app.include_router(health_router(database, wakeup))

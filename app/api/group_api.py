@@ -46,6 +46,7 @@ class GroupApi:
         self._default_kind = services.settings.default_kind
         self._catalog = services.catalog
         self._database = services.database
+        self._backpressure = services.backpressure
         self._creator = GroupCreator(services.database, services.wakeup, services.follow_up, services.emit)
         self._canceler = GroupCanceler(services.database, services.follow_up, services.emit)
         self._reads: Batcher[UUID, Group | None] = Batcher(self._read, _LARGEST_BATCH)
@@ -70,7 +71,8 @@ class GroupApi:
         if errors:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "A task is not what its kind takes.", errors)
         try:
-            group = await self._creator.create(NewGroup(group_id, members, body.on_failure, then, tenant))
+            async with self._backpressure.room(task.kind for task in members):
+                group = await self._creator.create(NewGroup(group_id, members, body.on_failure, then, tenant))
         except RejectedRowError as error:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/tasks", str(error))]) from error
         return render_group(group, [task.id for task in members])

@@ -12,7 +12,7 @@ from app.api.group_schemas import (
     NewGroupBody,
     NewGroupView,
 )
-from app.api.route import NO_DATABASE, BytesRoute, accepts, example, id_parameter, problems
+from app.api.route import FULL, NO_DATABASE, BytesRoute, accepts, example, id_parameter, problems
 
 _EXAMPLE_PATH = f"/group/{GROUP_EXAMPLE['id']}"
 
@@ -40,6 +40,7 @@ def group_routes(api: GroupApi) -> list[BytesRoute]:
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
                     HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
+                    HTTPStatus.TOO_MANY_REQUESTS: FULL,
                     HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
                 },
             ),

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from app.api.group_schemas import THEN_CONTENT, NewGroupBody, ThenBody
 from app.api.new_task_schemas import NewTaskBody
+from app.api.queue_schemas import QueueChange
 from app.api.schedule_schemas import ScheduleBody
 from app.api.schemas import JSON_VALUE, Problem, Readiness
 
@@ -54,7 +55,7 @@ def _describe(app: FastAPI, kinds: Sequence[str]) -> dict[str, Any]:
             title="Taskmill", version=app.version, description=_DESCRIPTION, routes=app.routes, tags=app.openapi_tags
         )
         schemas = schema["components"]["schemas"]
-        for model in (NewTaskBody, NewGroupBody, ScheduleBody, Problem, Readiness):
+        for model in (NewTaskBody, NewGroupBody, ScheduleBody, QueueChange, Problem, Readiness):
             schemas.update(_definitions(model))
         # Put in here, since pydantic does not refer to what is no model.
         schemas["JsonValue"] = JSON_VALUE

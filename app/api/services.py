@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.api.backpressure import Backpressure
 from app.api.task_reader import TaskReader
 from app.core.config import Settings
 from app.core.events import Emit
@@ -22,3 +23,4 @@ class Services:
     wakeup: Wakeup
     follow_up: FollowUp
     emit: Emit
+    backpressure: Backpressure

@@ -35,6 +35,7 @@ class TaskApi:
         self._catalog = services.catalog
         self._render = TaskRenderer(services.catalog)
         self._reader = services.reader
+        self._backpressure = services.backpressure
         self._reopener = Reopener(services.database, services.follow_up, services.emit)
         self._creates: Batcher[NewTask, Task] = Batcher(
             Creator(services.database, services.wakeup, services.follow_up, services.emit).create,
@@ -51,7 +52,10 @@ class TaskApi:
         content = to_json(body.content)
         self._catalog.check(kind, content)
         task = body.to_task(uuid7(), kind, content, traceparent(scope), caller(scope).tenant)
-        return self._render(await self._creates.submit(task))
+        if not self._backpressure.is_on:
+            return self._render(await self._creates.submit(task))
+        async with self._backpressure.room([kind]):
+            return self._render(await self._creates.submit(task))
 
     async def get(self, scope: Scope, _: Receive) -> bytes:
         """A task by its id."""

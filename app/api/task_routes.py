@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from app.api.new_task_schemas import NEW_TASK_EXAMPLES, NewTaskBody
-from app.api.route import NO_DATABASE, BytesRoute, accepts, example, problems, task_id_parameter
+from app.api.route import FULL, NO_DATABASE, BytesRoute, accepts, example, problems, task_id_parameter
 from app.api.task_api import TaskApi
 from app.api.task_reader import NOT_FOUND
 from app.api.task_schemas import CANCELED_TASK_EXAMPLE, TASK_EXAMPLE, TaskView
@@ -33,6 +33,7 @@ def task_routes(api: TaskApi) -> list[BytesRoute]:
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
                     HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
+                    HTTPStatus.TOO_MANY_REQUESTS: FULL,
                     HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
                 },
             ),

@@ -44,6 +44,14 @@ class Catalog:
         """The names of all kinds."""
         return list(self.handlers)
 
+    @property
+    def queues(self) -> dict[str, list[str]]:
+        """Each queue, and its kinds."""
+        queues: dict[str, list[str]] = {}
+        for handler in self.handlers.values():
+            queues.setdefault(handler.queue, []).append(handler.kind)
+        return queues
+
     def handler(self, kind: str) -> Handler[Any, Any]:
         """The handler of a kind. Raises UnknownKindError."""
         handler = self.handlers.get(kind)

@@ -12,7 +12,7 @@ import pytest
 from tests.support.processes import Service
 
 OPERATIONS = {
-    "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "500"}),
+    "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "429", "500"}),
     "getTask": ("get", "/task/{task_id}", {"200", "404", "500"}),
     "retryTask": ("patch", "/task/{task_id}/retry", {"200", "404", "409", "500"}),
     "cancelTask": ("patch", "/task/{task_id}/cancel", {"200", "400", "404", "500"}),
@@ -21,9 +21,13 @@ OPERATIONS = {
     "getSchedule": ("get", "/schedule/{name}", {"200", "404", "500"}),
     "deleteSchedule": ("delete", "/schedule/{name}", {"204", "404", "409", "500"}),
     "runSchedule": ("post", "/schedule/{name}/run", {"201", "404", "409", "500"}),
-    "createGroup": ("post", "/group", {"201", "400", "413", "415", "422", "500"}),
+    "createGroup": ("post", "/group", {"201", "400", "413", "415", "422", "429", "500"}),
     "getGroup": ("get", "/group/{group_id}", {"200", "404", "500"}),
     "cancelGroup": ("patch", "/group/{group_id}/cancel", {"200", "400", "404", "500"}),
+    "listQueues": ("get", "/queue", {"200", "403", "500"}),
+    "getQueue": ("get", "/queue/{name}", {"200", "403", "404", "500"}),
+    "changeQueue": ("patch", "/queue/{name}", {"200", "400", "403", "404", "413", "415", "422", "500"}),
+    "explainTask": ("get", "/task/{task_id}/why", {"200", "404", "500"}),
     "health": ("get", "/health", {"200"}),
     "livez": ("get", "/livez", {"200"}),
     "readyz": ("get", "/readyz", {"200", "503"}),
@@ -112,11 +116,13 @@ async def test_the_request_has_examples_that_work(live: Service, description: di
             _validate(description, content["schema"], example["value"])
             answer = await live.client.request(
                 method,
-                path.replace("{name}", f"e{number}-{name.replace(' ', '-').replace(',', '')}"),
+                path.replace("/queue/{name}", "/queue/default").replace(
+                    "{name}", f"e{number}-{name.replace(' ', '-').replace(',', '')}"
+                ),
                 content=json.dumps(example["value"]),
                 headers={"Content-Type": media_type},
             )
-            assert answer.status_code == 201
+            assert answer.status_code == (200 if path == "/queue/{name}" else 201)
 
 
 async def test_what_is_answered_fits_its_description(live: Service, description: dict[str, Any]) -> None:
@@ -145,6 +151,12 @@ async def test_what_is_answered_fits_its_description(live: Service, description:
         ("get", "/group/x", "/group/{group_id}", "404"),
         ("patch", f"/group/{group['id']}/cancel", "/group/{group_id}/cancel", "200"),
         ("patch", "/group/x/cancel", "/group/{group_id}/cancel", "404"),
+        ("get", "/queue", "/queue", "200"),
+        ("get", "/queue/default", "/queue/{name}", "200"),
+        ("get", "/queue/x", "/queue/{name}", "404"),
+        ("patch", "/queue/default", "/queue/{name}", "415"),
+        ("get", f"/task/{task['id']}/why", "/task/{task_id}/why", "200"),
+        ("get", "/task/x/why", "/task/{task_id}/why", "404"),
         ("get", "/health", "/health", "200"),
         ("get", "/livez", "/livez", "200"),
         ("get", "/readyz", "/readyz", "200"),

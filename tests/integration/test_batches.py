@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from starlette.types import Message, Scope
 
+from app.api.backpressure import Backpressure
 from app.api.services import Services
 from app.api.task_api import TaskApi
 from app.api.task_reader import TaskReader
@@ -48,7 +49,9 @@ async def test_calls_for_many_tasks_share_a_statement(
 ) -> None:
     """200 at once, one statement on the wire; each gets the answer about its own task."""
     follow_up = FollowUp(watched, wakeup, events)
-    services = Services(settings, Catalog.load(settings), watched, TaskReader(watched), wakeup, follow_up, events)
+    catalog = Catalog.load(settings)
+    backpressure = Backpressure(0, catalog, watched)
+    services = Services(settings, catalog, watched, TaskReader(watched), wakeup, follow_up, events, backpressure)
     ask = getattr(TaskApi(services), call)
     ids = await insert(201)
     await ask(_asks_for(ids[0]), _no_body)  # the statement is prepared
