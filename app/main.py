@@ -10,6 +10,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.backpressure import Backpressure
 from app.api.batch_api import BatchApi
 from app.api.batch_routes import batch_routes
 from app.api.bulk_api import BulkApi
@@ -31,6 +32,8 @@ from app.api.live_routes import live_routes
 from app.api.measured import Measured, RequestTimes
 from app.api.metrics_api import metrics_route
 from app.api.openapi import add_documentation
+from app.api.queue_api import QueueApi
+from app.api.queue_routes import queue_routes
 from app.api.schedule_api import ScheduleApi
 from app.api.schedule_routes import schedule_routes
 from app.api.services import Services
@@ -69,9 +72,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     follow_up = FollowUp(database, wakeup, emit)
     reader = TaskReader(database)
     hub = Hub(wakeup, partial(read_versions, database), settings.max_streams, emit)
-    services = Services(settings, catalog, database, reader, wakeup, follow_up, hub, emit)
+    backpressure = Backpressure(settings.max_pending, catalog, database)
+    services = Services(settings, catalog, database, reader, wakeup, follow_up, hub, emit, backpressure)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
-    batches, deliveries = BatchApi(services), DeliveryApi(services, groups)
+    batches, deliveries, queues = BatchApi(services), DeliveryApi(services, groups), QueueApi(services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -108,6 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             *live_routes(tasks, groups),
             *delivery_routes(deliveries),
             *schedule_routes(schedules),
+            *queue_routes(queues),
             metrics_route(metrics, times),
         ],
         redirect_slashes=False,

@@ -34,6 +34,9 @@ class BatchApi:
             services.catalog, services.settings.default_kind, CallbackUrls(services.settings, services.catalog)
         )
         self._writer = BatchWriter(services)
+        self._room = services.backpressure.room
+        # So that a part of a stream is never more than a queue can hold.
+        self._most_lines = min(MOST_ITEMS, services.settings.max_pending or MOST_ITEMS)
 
     async def create(self, scope: Scope, receive: Receive) -> Reply:
         """Keep many tasks and put them in the queue, each as `POST /task` would; one that is wrong concerns no other.
@@ -51,7 +54,8 @@ class BatchApi:
         items = _parse(data)
         await asyncio.sleep(0)  # other requests get their turn between the steps
         found = self._checker.check(items)
-        written = await self._writer.write(scope, found, key=key)
+        async with self._room(found.kinds.values()):
+            written = await self._writer.write(scope, found, key=key)
         texts = _in_order(found, written)
         status, body = render_batch(texts, len(texts) - len(written.tasks))
         return Reply(status, body, REPLAYED if written.is_replayed else ())
@@ -63,7 +67,7 @@ class BatchApi:
         index = 0
         is_begun = False
         try:
-            async for lines in read_lines(receive, self._limit, MOST_ITEMS):
+            async for lines in read_lines(receive, self._limit, self._most_lines):
                 if not is_begun:
                     head = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", NDJSON)]}
                     await send(head)
@@ -85,24 +89,33 @@ class BatchApi:
         """What each line came to; and whether it is better to stop now."""
         found = self._checker.check([_parse_line(line) for line in lines])
         try:
-            if key is None:
-                written = await self._writer.write(scope, found, first)
-            else:
-                keys = {
-                    place: IdempotencyKey(key_digest(scope, b"%b\n%d" % (key, first + place)), sha256(line).digest())
-                    for place, line in enumerate(lines)
-                    if isinstance(line, bytes)
-                }
-                written = await self._writer.write_lines(scope, found, first, keys)
+            async with self._room(found.kinds.values()):
+                written = await self._write_lines(scope, lines, found, first, key)
+        except ProblemError as problem:  # a queue is full, and may have room for those that come later
+            return _in_order(found, _none_written(found, first, problem), first), False
         except DatabaseUnavailableError as error:
-            problem = from_database_unavailable(error)
-            written = Written({}, {place: render_error(first + place, problem) for place in found.contents})
-            return _in_order(found, written, first), True
+            return _in_order(found, _none_written(found, first, from_database_unavailable(error)), first), True
         return _in_order(found, written, first), False
+
+    async def _write_lines(
+        self, scope: Scope, lines: Sequence[Line], found: CheckedItems, first: int, key: bytes | None
+    ) -> Written:
+        if key is None:
+            return await self._writer.write(scope, found, first)
+        keys = {
+            place: IdempotencyKey(key_digest(scope, b"%b\n%d" % (key, first + place)), sha256(line).digest())
+            for place, line in enumerate(lines)
+            if isinstance(line, bytes)
+        }
+        return await self._writer.write_lines(scope, found, first, keys)
 
     async def drain(self) -> None:
         """Wait for the statements that are under way."""
         await self._writer.drain()
+
+
+def _none_written(found: CheckedItems, first: int, problem: ProblemError) -> Written:
+    return Written({}, {place: render_error(first + place, problem) for place in found.contents})
 
 
 def _parse(data: bytes) -> list[Any]:

@@ -19,7 +19,7 @@ from app.api.body import NDJSON, is_ndjson
 from app.api.idempotency_key import PARAMETER, REPLAYED_HEADER
 from app.api.new_task_schemas import NewTaskBody
 from app.api.openapi import reference
-from app.api.route import NO_DATABASE, BytesRoute, problems
+from app.api.route import FULL, NO_DATABASE, BytesRoute, problems
 
 _BODY = {
     "required": True,
@@ -94,6 +94,7 @@ def batch_routes(api: BatchApi) -> list[BytesRoute]:
                     "application/x-ndjson.",
                     HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but no array of 1 to 1,000; or the "
                     "Idempotency-Key was sent with another body.",
+                    HTTPStatus.TOO_MANY_REQUESTS: FULL,
                     HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
                 },
             ),

@@ -54,6 +54,7 @@ class GroupApi:
         self._catalog = services.catalog
         self._callback_urls = CallbackUrls(services.settings, services.catalog)
         self._database = services.database
+        self._backpressure = services.backpressure
         kept = timedelta(hours=services.settings.idempotency_hours)
         self._creator = GroupCreator(services.database, services.wakeup, services.follow_up, services.emit, kept)
         self._canceler = GroupCanceler(services.database, services.follow_up, services.emit)
@@ -85,7 +86,8 @@ class GroupApi:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "A task is not what its kind takes.", errors)
         try:
             new = NewGroup(group_id, members, body.on_failure, then, tenant, body.callback_url, idempotency=key)
-            group, task_ids = await self._creator.create(new)
+            async with self._backpressure.room(task.kind for task in members):
+                group, task_ids = await self._creator.create(new)
         except RejectedRowError as error:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/tasks", str(error))]) from error
         answer = render_group(group, task_ids)

@@ -16,7 +16,7 @@ from app.api.group_schemas import (
 )
 from app.api.idempotency_key import PARAMETER, REPLAYED_HEADER
 from app.api.live_parameters import BAD_WAIT, TOO_MANY, add_waiting, wait_parameters
-from app.api.route import NO_DATABASE, WRONG_BODY, BytesRoute, accepts, example, id_parameter, problems
+from app.api.route import FULL, NO_DATABASE, WRONG_BODY, BytesRoute, accepts, example, id_parameter, problems
 
 _EXAMPLE_PATH = f"/group/{GROUP_EXAMPLE['id']}"
 
@@ -48,6 +48,7 @@ def group_routes(api: GroupApi) -> list[BytesRoute]:
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
                     HTTPStatus.UNPROCESSABLE_ENTITY: WRONG_BODY,
+                    HTTPStatus.TOO_MANY_REQUESTS: FULL,
                     HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
                 },
             ),

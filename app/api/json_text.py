@@ -16,6 +16,11 @@ def text(value: str | None) -> str:
     return "null" if value is None else to_json(value)
 
 
+def instant(time: datetime | None) -> str | None:
+    """RFC 3339 with microseconds and Z, of a time in UTC; for what is written as JSON later on."""
+    return None if time is None else f"{time.isoformat(timespec='microseconds')[:26]}Z"
+
+
 def utc(time: datetime | None) -> str:
     """RFC 3339 with microseconds and Z; PostgreSQL's driver gives UTC."""
     return "null" if time is None else f'"{time.isoformat(timespec="microseconds")[:26]}Z"'

@@ -17,6 +17,7 @@ from app.api.bulk_schemas import BulkBody
 from app.api.delivery_schemas import GroupEnded, TaskEnded
 from app.api.group_schemas import THEN_CONTENT, NewGroupBody, ThenBody
 from app.api.new_task_schemas import NewTaskBody
+from app.api.queue_schemas import QueueChange
 from app.api.schedule_schemas import ScheduleBody
 from app.api.schemas import JSON_VALUE, Problem, Readiness
 
@@ -56,7 +57,7 @@ def _describe(app: FastAPI, kinds: Sequence[str]) -> dict[str, Any]:
             title="Taskmill", version=app.version, description=_DESCRIPTION, routes=app.routes, tags=app.openapi_tags
         )
         schemas = schema["components"]["schemas"]
-        for model in (NewTaskBody, NewGroupBody, ScheduleBody, BulkBody, Problem, Readiness):
+        for model in (NewTaskBody, NewGroupBody, ScheduleBody, BulkBody, QueueChange, Problem, Readiness):
             schemas.update(_definitions(model))
         for message in (TaskEnded, GroupEnded):  # of what FastAPI has by its own names already
             schemas[_name(message)] = message.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -33,6 +33,7 @@ class Reply(NamedTuple):
     headers: Headers = ()
 
 
+FULL = "The queue is full (MAX_PENDING); try again after Retry-After."
 NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
 WRONG_BODY = "The body is JSON, but not what this call takes; or the Idempotency-Key was sent with another body."
 
@@ -121,7 +122,7 @@ def _problem(path: str, status: HTTPStatus, description: str) -> dict[str, Any]:
     }
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         example["errors"] = [{"pointer": "/content", "detail": "is missing"}]
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status in {HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.TOO_MANY_REQUESTS}:
         retry_after = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
         documentation["headers"] = {"Retry-After": retry_after}
     return documentation

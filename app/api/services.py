@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.api.backpressure import Backpressure
 from app.api.hub import Hub
 from app.api.task_reader import TaskReader
 from app.core.config import Settings
@@ -24,3 +25,4 @@ class Services:
     follow_up: FollowUp
     hub: Hub
     emit: Emit
+    backpressure: Backpressure

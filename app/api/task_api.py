@@ -44,6 +44,7 @@ class TaskApi:
         self._callback_urls = CallbackUrls(services.settings, services.catalog)
         self._render = TaskRenderer(services.catalog)
         self._reader = services.reader
+        self._backpressure = services.backpressure
         self._live = Live(Subject("task", self._reader.find, self._reader.read, self._state), services.hub)
         self._reopener = Reopener(services.database, services.follow_up, services.emit)
         kept = timedelta(hours=services.settings.idempotency_hours)
@@ -67,6 +68,12 @@ class TaskApi:
         self._callback_urls.check(body.callback_url)
         task = body.to_task(uuid7(), kind, content, traceparent(scope), caller(scope).tenant)
         task.idempotency = key
+        if not self._backpressure.is_on:
+            return await self._create(task)
+        async with self._backpressure.room([kind]):
+            return await self._create(task)
+
+    async def _create(self, task: NewTask) -> bytes | Reply:
         created = await self._creates.submit(task)
         if created.id != task.id:
             return Reply(HTTPStatus.CREATED, self._render(created), REPLAYED)

@@ -7,7 +7,7 @@ from app.api.delivery_schemas import TaskEnded
 from app.api.idempotency_key import PARAMETER, REPLAYED_HEADER
 from app.api.live_parameters import BAD_WAIT, TOO_MANY, add_waiting, wait_parameters
 from app.api.new_task_schemas import NEW_TASK_EXAMPLES, NewTaskBody
-from app.api.route import NO_DATABASE, WRONG_BODY, BytesRoute, accepts, example, problems, task_id_parameter
+from app.api.route import FULL, NO_DATABASE, WRONG_BODY, BytesRoute, accepts, example, problems, task_id_parameter
 from app.api.task_api import TaskApi
 from app.api.task_reader import NOT_FOUND
 from app.api.task_schemas import CANCELED_TASK_EXAMPLE, TASK_EXAMPLE, TaskView
@@ -41,6 +41,7 @@ def task_routes(api: TaskApi) -> list[BytesRoute]:
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
                     HTTPStatus.UNPROCESSABLE_ENTITY: WRONG_BODY,
+                    HTTPStatus.TOO_MANY_REQUESTS: FULL,
                     HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
                 },
             ),

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID, uuid4
 
 from app.consumer.children import ChildPool
@@ -77,6 +77,7 @@ class Consumer:
         declared: Sequence[NewSchedule] | None = None,
     ) -> None:
         self._settings = settings
+        self._catalog = catalog
         self._declared = declared
         self._emit = emit
         self._database = Database(settings.database_url, settings.database_pool_size, _STATEMENT_SECONDS)
@@ -114,7 +115,11 @@ class Consumer:
         self._reconciler = Reconciler(self._database, self._follow_up, self._executor, self._lease, emit)
         self._kinds = [kind for lane in lanes for kind in lane.kinds]
         self._sweeper = (
-            None if quarantine else Sweeper(self._database, self._wakeup, self._follow_up, self._kinds, settings, emit)
+            None
+            if quarantine
+            else Sweeper(
+                self._database, self._wakeup, self._follow_up, self._kinds, settings, emit, self._on_paused_queues
+            )
         )
 
     async def run(self, stop: StopRequest) -> None:
@@ -178,7 +183,9 @@ class Consumer:
             try:
                 if self._declared is not None:
                     await declare_schedules(self._database, self._declared)
-                await register(self._database, self._lease.consumer_id, socket.gethostname(), os.getpid(), self._kinds)
+                # In quarantine it serves nobody but suspects: the consumer that started it stands for the kinds.
+                kinds = [] if self._sweeper is None else self._kinds
+                await register(self._database, self._lease.consumer_id, socket.gethostname(), os.getpid(), kinds)
             except DatabaseUnavailableError as error:
                 outage.begin(error)
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)
@@ -248,6 +255,10 @@ class Consumer:
         run = self._executor.runs.get(task_id)
         if run is not None:
             self._executor.stop(run, StopReason.CANCELED)
+
+    def _on_paused_queues(self, names: Collection[str]) -> None:
+        for lane in self._executor.lanes:
+            lane.pause({kind for kind in lane.kinds if self._catalog.handler(kind).queue in names})
 
     def _on_lapsed(self, error: str) -> None:
         self._emit(LeaseLapsed(self._executor.active, error))

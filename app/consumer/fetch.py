@@ -128,7 +128,7 @@ class Fetcher:
 
     async def _take_hints(self) -> None:
         wanted = min(self._lane.free, _LARGEST_CLAIM)
-        if wanted <= 0:
+        if wanted <= 0 or not self._lane.wanted():  # paused meanwhile
             return
         if not self._hints:
             self._hints = await self._pop_hints(wanted)

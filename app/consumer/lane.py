@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from app.core.config import Settings
 from app.core.task import Priority
@@ -22,6 +22,7 @@ class Lane:
         self.concurrency = concurrency
         self._working = 0
         self._unrecorded = 0
+        self._open = self.kinds
         self._changed = asyncio.Event()
 
     @property
@@ -39,8 +40,15 @@ class Lane:
 
         Higher priorities first; kinds in turns, so that a crowd of one kind does not keep out another.
         """
-        kinds = random.sample(self.kinds, len(self.kinds))
+        kinds = random.sample(self._open, len(self._open))
         return [(priority, kind) for priority in Priority for kind in kinds]
+
+    def pause(self, kinds: Collection[str]) -> None:
+        """Look for tasks of all kinds but these."""
+        still_open = [kind for kind in self.kinds if kind not in kinds]
+        if still_open != self._open:
+            self._open = still_open
+            self._changed.set()
 
     def take(self) -> None:
         """A task starts."""
@@ -58,8 +66,8 @@ class Lane:
         self._changed.set()
 
     async def wait_for_free(self) -> None:
-        """Wait for a free slot."""
-        while self.free <= 0:
+        """Wait for a free slot, and for a kind that is not paused."""
+        while self.free <= 0 or not self._open:
             await self._next_change()
 
     async def wait_until_idle(self) -> None:

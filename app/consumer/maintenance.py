@@ -4,7 +4,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -16,6 +16,7 @@ from app.core.errors import DatabaseUnavailableError
 from app.core.events import Emit, QuarantineNotStarted, TaskFailed, TasksRecovered, TasksReleased
 from app.db.engine import Database
 from app.queue.admit import admit_all
+from app.queue.counts import fold_counts
 from app.queue.finish import release
 from app.queue.follow_up import FollowUp
 from app.queue.idempotency import forget
@@ -75,11 +76,14 @@ class Sweeper:
         kinds: Sequence[str],
         settings: Settings,
         emit: Emit,
+        on_paused: Callable[[Collection[str]], None],
     ) -> None:
+        """`on_paused` is told the queues that are paused, at each round."""
         self._database = database
         self._wakeup = wakeup
         self._follow_up = follow_up
         self._kinds = kinds
+        self._on_paused = on_paused
         self._settings = settings
         self._emit = emit
         self._ticker = Ticker(database, wakeup, emit)
@@ -91,12 +95,14 @@ class Sweeper:
     async def sweep(self) -> None:
         """One round."""
         found = await look(self._database, self._settings.lease_seconds, self._kinds)
+        self._on_paused(found.paused_queues)
         for is_due, stage in (
             (found.has_ticks, self._ticker.tick),  # first: a tick can come too late, and recovery may have to wait
             (found.has_dead, self._recover),
             (found.has_suspects, self._start_quarantine),
             (found.has_blocked, self._admit),
             (found.has_open_groups, self._groups.sweep),
+            (found.has_deltas, self._fold),
         ):
             if is_due:
                 with suppress(DatabaseUnavailableError):  # one that has to wait for too long keeps back no other
@@ -109,6 +115,9 @@ class Sweeper:
 
     async def _admit(self) -> None:
         self._wakeup.push(await admit_all(self._database))
+
+    async def _fold(self) -> None:
+        await fold_counts(self._database)
 
     async def _recover(self) -> None:
         recovered = await recover(self._database, self._settings.lease_seconds, self._settings.max_lost)

@@ -1,6 +1,7 @@
 """The tables and their indexes. Alembic's migrations make them; a test proves that the two agree."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -17,6 +18,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
+
+from app.core.task import TaskStatus
 
 metadata = MetaData(
     naming_convention={
@@ -182,6 +185,7 @@ queues = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("paused_at", DateTime(timezone=True)),
+    Column("kinds", ARRAY(Text), nullable=False, server_default="{}"),  # that it had when it was paused
 )
 
 # Where each walk through a whole table is: queue/prune.py.
@@ -200,4 +204,35 @@ secrets = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
+)
+
+# Tasks by kind and status: the sums of the two are exact in every snapshot (docs/decisions/0009). Triggers on tasks
+# append to task_deltas; queue/counts.py folds these into task_counts.
+task_counts = Table(
+    "task_counts",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    *(Column(status, BigInteger, nullable=False) for status in TaskStatus),
+    Column("created", BigInteger, nullable=False),  # these two only ever grow
+    Column("ended", BigInteger, nullable=False),
+)
+task_deltas = Table(
+    "task_deltas",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("number", Integer, nullable=False),  # so many more, or fewer, have it
+    Column("created", Integer, nullable=False, server_default="0"),  # so many of these are new
+    Column("at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+)
+
+# The last hour, by the minute.
+task_rates = Table(
+    "task_rates",
+    metadata,
+    Column("minute", DateTime(timezone=True), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    Column("ended", BigInteger, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),  # the first of them
 )

@@ -51,6 +51,14 @@ class Catalog:
         """The names of those that only Taskmill itself makes."""
         return [kind for kind, handler in self.handlers.items() if handler.is_internal]
 
+    @property
+    def queues(self) -> dict[str, list[str]]:
+        """Each queue, and its kinds."""
+        queues: dict[str, list[str]] = {}
+        for handler in self.handlers.values():
+            queues.setdefault(handler.queue, []).append(handler.kind)
+        return queues
+
     def handler(self, kind: str) -> Handler[Any, Any]:
         """The handler of a kind. Raises UnknownKindError."""
         handler = self.handlers.get(kind)

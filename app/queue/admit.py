@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from app.core.task import Hint
 from app.db.engine import Database
+from app.queue.pause import PAUSED_KINDS
 
 _LOCK_CLASS = 0x7A5D
 _SWEEP_LOCK = 0x7A5E
@@ -23,9 +24,11 @@ FROM (SELECT DISTINCT hashtext(key) AS hash FROM unnest($2::text[]) AS key ORDER
 
 # Indexes tasks_admitted (places taken) and tasks_blocked (who is next; one look for each priority, so that what is due
 # later is never read). Each task has a limit of its own, and the lowest of those that are through counts: they are let
-# through in their order, up to the first for which there is no place. One whose kind no consumer serves just now would
-# hold its place for ever: it stays blocked, and those behind it pass.
-_SERVED = "(SELECT array_agg(kind) FROM consumers CROSS JOIN LATERAL unnest(kinds) AS kind)::text[]"
+# through in their order, up to the first for which there is no place. One whose kind no consumer serves just now, or
+# whose queue is paused, would hold its place for ever: it stays blocked, and those behind it pass.
+_SERVED = f"""(
+    SELECT array_agg(kind) FROM consumers CROSS JOIN LATERAL unnest(kinds) AS kind WHERE kind <> ALL({PAUSED_KINDS})
+)::text[]"""
 _NEXT = f"""
 SELECT ready.* FROM unnest(ARRAY[0, 1, 2]::smallint[]) AS level (priority) CROSS JOIN LATERAL (
     SELECT {{columns}} FROM tasks
@@ -56,7 +59,7 @@ UPDATE tasks SET is_blocked = false FROM placed WHERE tasks.id = placed.id AND f
 RETURNING tasks.id, tasks.kind, tasks.priority
 """
 
-# Index tasks_admitted. The consumers that served it are gone since it was admitted.
+# Index tasks_admitted. The consumers that served it are gone since it was admitted, or its queue was paused.
 _TAKE_BACK = f"""
 UPDATE tasks SET is_blocked = true FROM (
     SELECT id FROM tasks

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from app.core.task import Claim
 from app.db.engine import Database
+from app.queue.pause import PAUSED_KINDS
 
 # A task lost this often is suspected of killing its consumer, and runs where it has no neighbours.
 SUSPECT_AT = 2  # as in the index tasks_suspect
@@ -29,7 +30,7 @@ _BY_ID = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM tasks
     WHERE id = ANY($2::uuid[]) AND (status = 'pending' AND NOT is_blocked) IS TRUE AND kind = ANY($3::text[])
-        AND run_at <= now() AND lost_count < {SUSPECT_AT}
+        AND kind <> ALL({PAUSED_KINDS}) AND run_at <= now() AND lost_count < {SUSPECT_AT}
     FOR UPDATE SKIP LOCKED
 )
 {_CLAIM}
@@ -42,7 +43,7 @@ _DUE = f"""
 WITH due AS MATERIALIZED (
     SELECT ready.id
     FROM (SELECT * FROM unnest($3::text[], $4::smallint[]) WITH ORDINALITY AS wanted (kind, priority, place)
-          ORDER BY place) AS wanted
+          WHERE kind <> ALL({PAUSED_KINDS}) ORDER BY place) AS wanted
     CROSS JOIN LATERAL (
         SELECT id FROM tasks
         WHERE status = 'pending' AND NOT is_blocked AND kind = wanted.kind AND priority = wanted.priority
@@ -61,7 +62,7 @@ _SUSPECTS = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM tasks
     WHERE status = 'pending' AND (NOT is_blocked) IS TRUE AND kind = ANY($3::text[])
-        AND run_at <= now() AND lost_count >= {SUSPECT_AT}
+        AND kind <> ALL({PAUSED_KINDS}) AND run_at <= now() AND lost_count >= {SUSPECT_AT}
     ORDER BY run_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED

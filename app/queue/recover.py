@@ -10,6 +10,7 @@ from app.db.engine import Database
 from app.queue.callback import DELIVERY, TELL
 from app.queue.claim import SUSPECT_AT
 from app.queue.finish import AT, HISTORY, LEFT_ENDED, MARK_GROUPS, Left
+from app.queue.pause import PAUSED_KINDS, PAUSED_QUEUES
 
 _RECOVER_SECONDS = 60.0  # one statement, however many tasks the dead held
 _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
@@ -38,11 +39,14 @@ SELECT EXISTS (SELECT FROM consumers WHERE beat_at < clock_timestamp() - $1::int
        OR EXISTS (SELECT FROM holder WHERE consumer_id IS NOT NULL
                   AND NOT EXISTS (SELECT FROM consumers WHERE consumers.id = holder.consumer_id)) AS has_dead,
        EXISTS (SELECT FROM tasks WHERE status = 'pending' AND (NOT is_blocked) IS TRUE AND run_at <= now()
-               AND lost_count >= {SUSPECT_AT} AND kind = ANY($2::text[])) AS has_suspects,
+               AND lost_count >= {SUSPECT_AT} AND kind = ANY($2::text[])
+               AND kind <> ALL({PAUSED_KINDS})) AS has_suspects,
        EXISTS (SELECT FROM tasks WHERE status = 'pending' AND is_blocked AND lost_count >= 0
                AND run_at <= now()) AS has_blocked,
        EXISTS (SELECT FROM schedules WHERE enabled AND next_run_at <= now()) AS has_ticks,
-       EXISTS (SELECT FROM groups WHERE ended_at IS NULL) AS has_open_groups
+       EXISTS (SELECT FROM groups WHERE ended_at IS NULL) AS has_open_groups,
+       EXISTS (SELECT FROM task_deltas) AS has_deltas,
+       {PAUSED_QUEUES} AS paused_queues
 """
 
 _LOCK = "SELECT pg_try_advisory_xact_lock($1)"
@@ -84,13 +88,15 @@ SELECT status, {LEFT_ENDED} FROM recovered
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What needs doing."""
+    """What needs doing, and what is not to be done."""
 
     has_dead: bool
     has_suspects: bool
     has_blocked: bool
     has_ticks: bool
     has_open_groups: bool
+    has_deltas: bool
+    paused_queues: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

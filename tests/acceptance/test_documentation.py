@@ -14,8 +14,8 @@ from tests.support.processes import Service
 from tests.support.types import Connection
 
 OPERATIONS = {
-    "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "500"}),
-    "createTasks": ("post", "/task/batch", {"200", "201", "207", "400", "413", "415", "422", "500"}),
+    "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "429", "500"}),
+    "createTasks": ("post", "/task/batch", {"200", "201", "207", "400", "413", "415", "422", "429", "500"}),
     "listTasks": ("get", "/task", {"200", "422", "500"}),
     "createBulk": ("post", "/task/bulk", {"201", "400", "413", "415", "422", "500"}),
     "deleteTask": ("delete", "/task/{task_id}", {"204", "404", "409", "500"}),
@@ -29,13 +29,17 @@ OPERATIONS = {
     "getSchedule": ("get", "/schedule/{name}", {"200", "404", "500"}),
     "deleteSchedule": ("delete", "/schedule/{name}", {"204", "404", "409", "500"}),
     "runSchedule": ("post", "/schedule/{name}/run", {"201", "404", "409", "500"}),
-    "createGroup": ("post", "/group", {"201", "400", "413", "415", "422", "500"}),
+    "createGroup": ("post", "/group", {"201", "400", "413", "415", "422", "429", "500"}),
     "getGroup": ("get", "/group/{group_id}", {"200", "304", "404", "422", "429", "500"}),
     "cancelGroup": ("patch", "/group/{group_id}/cancel", {"200", "400", "404", "500"}),
     "listTaskDeliveries": ("get", "/task/{task_id}/deliveries", {"200", "404", "500"}),
     "redeliverTask": ("post", "/task/{task_id}/deliveries", {"201", "404", "409", "500"}),
     "listGroupDeliveries": ("get", "/group/{group_id}/deliveries", {"200", "404", "500"}),
     "redeliverGroup": ("post", "/group/{group_id}/deliveries", {"201", "404", "409", "500"}),
+    "listQueues": ("get", "/queue", {"200", "403", "500"}),
+    "getQueue": ("get", "/queue/{name}", {"200", "403", "404", "500"}),
+    "changeQueue": ("patch", "/queue/{name}", {"200", "400", "403", "404", "413", "415", "422", "500"}),
+    "explainTask": ("get", "/task/{task_id}/why", {"200", "404", "500"}),
     "metrics": ("get", "/metrics", {"200"}),
     "health": ("get", "/health", {"200"}),
     "livez": ("get", "/livez", {"200"}),
@@ -142,11 +146,13 @@ async def test_the_request_has_examples_that_work(live: Service, description: di
                 _validate(description, content["schema"], example["value"])
                 answer = await live.client.request(
                     method,
-                    path.replace("{name}", f"e{number}-{name.replace(' ', '-').replace(',', '')}"),
+                    path.replace("/queue/{name}", "/queue/default").replace(
+                        "{name}", f"e{number}-{name.replace(' ', '-').replace(',', '')}"
+                    ),
                     content=example["value"] if is_text else json.dumps(example["value"]),
                     headers={"Content-Type": media_type},
                 )
-                assert answer.status_code == (200 if is_text else 201)
+                assert answer.status_code == (200 if is_text or path == "/queue/{name}" else 201)
                 assert '"error"' not in answer.text.replace('"error":null', "")
 
 
@@ -190,6 +196,12 @@ async def test_what_is_answered_fits_its_description(live: Service, description:
         ("patch", "/group/x/cancel", "/group/{group_id}/cancel", "404"),
         ("get", f"/group/{group['id']}/deliveries", "/group/{group_id}/deliveries", "200"),
         ("post", f"/group/{group['id']}/deliveries", "/group/{group_id}/deliveries", "201"),
+        ("get", "/queue", "/queue", "200"),
+        ("get", "/queue/default", "/queue/{name}", "200"),
+        ("get", "/queue/x", "/queue/{name}", "404"),
+        ("patch", "/queue/default", "/queue/{name}", "415"),
+        ("get", f"/task/{task['id']}/why", "/task/{task_id}/why", "200"),
+        ("get", "/task/x/why", "/task/{task_id}/why", "404"),
         ("get", "/health", "/health", "200"),
         ("get", "/livez", "/livez", "200"),
         ("get", "/readyz", "/readyz", "200"),

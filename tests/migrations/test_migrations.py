@@ -98,3 +98,22 @@ async def test_two_starts_at_once_migrate_once(empty_url: str) -> None:
     async with asyncio.timeout(60):
         assert [await start.wait() for start in starts] == [0, 0, 0]
     assert await _tables(empty_url) == set(metadata.tables)
+
+
+async def test_tasks_that_are_there_are_counted(empty_url: str) -> None:
+    """By the migration, once; from then on by triggers."""
+    config = alembic_config(empty_url)
+    await asyncio.to_thread(command.upgrade, config, "0003")
+    connection = await asyncpg.connect(empty_url.replace("+asyncpg", ""))
+    insert = (
+        "INSERT INTO tasks (id, kind, content, status) SELECT gen_random_uuid(), 'x', '1', status"
+        " FROM unnest(ARRAY['pending', 'pending', 'completed', 'failed']) AS status"
+    )
+    await connection.execute(insert)
+    await asyncio.to_thread(command.upgrade, config, "head")
+    counts = "SELECT pending, processing, completed, failed, canceled FROM task_counts"
+    assert tuple(*await connection.fetch(counts)) == (2, 0, 1, 1, 0)
+    await connection.execute(insert)
+    noted = await connection.fetch("SELECT status, number FROM task_deltas")
+    assert {tuple(row) for row in noted} == {("pending", 2), ("completed", 1), ("failed", 1)}
+    await connection.close()

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from app.api.backpressure import Backpressure
 from app.api.hub import Hub
 from app.api.services import Services
 from app.api.task_reader import TaskReader
@@ -16,13 +17,15 @@ from app.queue.wakeup import Wakeup
 
 def services_of(settings: Settings, database: Database, wakeup: Wakeup, emit: Emit) -> Services:
     """As app/main.py makes them."""
+    catalog = Catalog.load(settings)
     return Services(
         settings,
-        Catalog.load(settings),
+        catalog,
         database,
         TaskReader(database),
         wakeup,
         FollowUp(database, wakeup, emit),
         Hub(wakeup, partial(read_versions, database), settings.max_streams, emit),
         emit,
+        Backpressure(settings.max_pending, catalog, database),
     )
