@@ -113,7 +113,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             *delivery_routes(deliveries),
             *schedule_routes(schedules),
             *queue_routes(queues),
-            metrics_route(metrics, times),
+            metrics_route(metrics, times, services),
         ],
         redirect_slashes=False,
     )

@@ -6,8 +6,10 @@ from http import HTTPStatus
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope
 
+from app.api.gauges import read_gauges
 from app.api.measured import RequestTimes
 from app.api.route import BytesRoute, Reply
+from app.api.services import Services
 from app.core.metrics import CONTENT_TYPE, Metrics
 
 _EXAMPLE = """\
@@ -17,13 +19,15 @@ taskmill_tasks_created_total 10250.0
 """
 
 
-def metrics_route(metrics: Metrics, times: RequestTimes) -> BytesRoute:
+def metrics_route(metrics: Metrics, times: RequestTimes, services: Services) -> BytesRoute:
     """Where it is, documented."""
 
     async def show(_: Scope, __: Receive) -> Reply:
-        """What the API and the consumers under the same Supervisor have counted: docs/metrics.md explains each."""
+        """What the API and the consumers under the same Supervisor have counted, and how many tasks there are."""
         times.flush()
-        text = await asyncio.to_thread(metrics.text)
+        kinds = list(services.catalog.handlers)
+        gauges = await read_gauges(services.database, kinds, services.settings.lease_seconds)
+        text = await asyncio.to_thread(metrics.text, gauges)
         return Reply(HTTPStatus.OK, text, [(b"content-type", CONTENT_TYPE.encode())])
 
     return BytesRoute(

@@ -51,6 +51,16 @@ async def test_numbers_over_the_life_of_tasks(database_url: str, redis_url: str,
         }
         for url in (taskmill.url, f"http://127.0.0.1:{port}"):
             await _shows(url, expected)
+        gauges: dict[tuple[str, Labels], float] = {
+            ("tasks", _labels(kind="simulate", status="completed")): 7,
+            ("tasks", _labels(kind="simulate", status="canceled")): 1,
+            ("tasks", _labels(kind="flaky", status="failed")): 1,
+            ("tasks", _labels(kind="simulate", status="pending")): 0,
+            ("oldest_wait_seconds", _labels(kind="simulate")): 0,
+            ("consumers", _labels()): 2,
+            ("postgresql_up", _labels()): 1,
+        }
+        await _shows(taskmill.url, gauges)
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             assert (await client.get("/task")).status_code == 404
 
@@ -67,6 +77,8 @@ async def test_each_answer_is_timed_once(database_proxy: Proxy, redis_url: str) 
         await taskmill.client.request("BREW", "/task")
         await database_proxy.stop()
         assert (await taskmill.client.post("/task", json={"content": 1})).status_code == 500
+        waiting = await _scrape(taskmill.url)
+        assert waiting["postgresql_up", _labels()] == 0
         answer = await taskmill.client.get("/metrics")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
         numbers = _numbers(answer.text)
@@ -83,6 +95,7 @@ async def test_each_answer_is_timed_once(database_proxy: Proxy, redis_url: str) 
             ("GET", "/health", "2xx"): 1,
             ("DELETE", "/task", "4xx"): 1,
             ("GET", "other", "4xx"): 2,
+            ("GET", "/metrics", "2xx"): 1,
         }
         assert numbers["http_request_duration_seconds_sum", _labels(method="POST", route="/task", status="5xx")] > 0
 

@@ -85,7 +85,14 @@ def test_each_metric_is_on_the_page() -> None:
         f"taskmill_{counted.name}_total": ", ".join(f"`{label}`" for label in counted.labels)
         for several in COUNTED.values()
         for counted in several
-    } | {"taskmill_create_batch_tasks": "", "taskmill_http_request_duration_seconds": "`method`, `route`, `status`"}
+    } | {
+        "taskmill_create_batch_tasks": "",
+        "taskmill_http_request_duration_seconds": "`method`, `route`, `status`",
+        "taskmill_tasks": "`kind`, `status`",
+        "taskmill_oldest_wait_seconds": "`kind`",
+        "taskmill_consumers": "",
+        "taskmill_postgresql_up": "",
+    }
     assert documented == expected
 
 
@@ -140,6 +147,7 @@ def _make(kind: type[e.Event]) -> e.Event:
     values: dict[Any, object] = {
         UUID: uuid4(),
         Sequence[UUID]: [uuid4(), uuid4()],
+        Sequence[UUID | str]: [uuid4(), str(uuid4())],
         str: "words",
         int: 7,
         float: 1.5,
