@@ -147,6 +147,7 @@ async def _delays(client: ClientSession, port: int, events: int) -> list[float]:
     others = asyncio.create_task(_others(client))
     await asyncio.gather(*(watching.ended for watching in watched))
     others.cancel()
+    await asyncio.wait([others])
     return delays
 
 

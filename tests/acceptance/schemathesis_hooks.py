@@ -61,7 +61,7 @@ def before_call(_: schemathesis.HookContext, case: "schemathesis.Case[Any]", __:
     """What is watched or waited for has ended: here no consumer runs, so that it would go on for ever."""
     path = case.operation.path
     if case.method == "GET" and path in {f"/{name}/{{{name}_id}}{end}" for name in NAMES for end in ("", "/events")}:
-        url = f"{case.operation.base_url}{case.formatted_path.removesuffix('/events')}/cancel"
+        url = f"{case.operation.base_url.rstrip('/')}{case.formatted_path.removesuffix('/events')}/cancel"
         with suppress(HTTPError):  # there is none, or it has ended
             urlopen(Request(url, method="PATCH"))  # noqa: S310 - the service under test
 

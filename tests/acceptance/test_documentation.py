@@ -111,6 +111,7 @@ async def test_every_answer_has_an_example_that_fits_its_schema(description: dic
                 assert media_type == "text/plain"
             elif operation["operationId"].endswith("Events") and status == "200":
                 assert media_type == "text/event-stream"
+                continue  # its example has a test of its own
             elif (operation["operationId"], status) == ("createTasks", "200"):
                 assert media_type == "application/x-ndjson"
                 for line in content["example"].splitlines():
