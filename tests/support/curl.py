@@ -11,7 +11,8 @@ import httpx2
 # What differs from run to run. An id on the page stands for the id that the service gave in its place.
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"
-_VOLATILE = {"cursor", "next", "duration_ms", "host", "pid", "duration_seconds"}
+_VOLATILE = {"next", "host", "pid", "version"}
+_CHANCE = [(r"^retry: \d+", "retry: N"), (r"cursor=[\w-]+", "cursor=C"), (r"msg_[0-9a-f]{32}", "msg_ID")]
 _OWN_HEADERS = {"date", "server", "content-length", "connection", "transfer-encoding"}
 
 
@@ -54,10 +55,10 @@ async def run(client: httpx2.AsyncClient, command: str, ids: dict[str, str]) -> 
                 method = words.pop(0)
             case "-H":
                 name, _, value = words.pop(0).partition(": ")
-                headers[name] = value
+                headers[name.lower()] = value
             case "-d" | "--data-binary":
                 body = words.pop(0).encode()
-                headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+                headers.setdefault("content-type", "application/x-www-form-urlencoded")
             case _:
                 assert not word.startswith("-"), word
                 url = word.removeprefix("localhost:8000")
@@ -85,7 +86,10 @@ def masked(answer: str) -> str:
             line = head + json.dumps(_masked(value))  # noqa: PLW2901 - the same line, masked
         except ValueError:
             pass
-        lines.append(re.sub(_TIME, "TIME", re.sub(_UUID, "ID", line)))
+        line = re.sub(_TIME, "TIME", re.sub(_UUID, "ID", line))  # noqa: PLW2901 - the same line, masked
+        for pattern, instead in _CHANCE:
+            line = re.sub(pattern, instead, line)  # noqa: PLW2901 - the same
+        lines.append(line)
     return "\n".join(lines)
 
 
