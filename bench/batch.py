@@ -19,7 +19,6 @@ import json
 import os
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -38,9 +37,9 @@ from app.db.engine import SESSION
 from app.db.migrate import migrate
 from app.handlers import Catalog
 from app.queue import create_batch
+from bench.servers import bench_servers
 from tests.conftest import with_database
 from tests.support.processes import Process, Service
-from tests.support.servers import running_servers
 from tests.support.types import Connection
 from tests.support.wire import JSON, connect, request
 
@@ -236,10 +235,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2, help="of each way in each round")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="taskmill-bench-") as folder:
-        Path(folder).chmod(0o755)
-        with running_servers(Path(folder), durable=True) as servers:
-            asyncio.run(measure(servers.database_url, servers.redis_url, arguments.seconds, arguments.rounds))
+    with bench_servers() as servers:
+        asyncio.run(measure(servers.database_url, servers.redis_url, arguments.seconds, arguments.rounds))
 
 
 if __name__ == "__main__":

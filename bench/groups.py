@@ -22,10 +22,8 @@ embedded servers, with fsync on.
 
 import argparse
 import asyncio
-import tempfile
 import time
 from collections.abc import Awaitable, Sequence
-from pathlib import Path
 from statistics import median
 from uuid import UUID, uuid4
 
@@ -45,8 +43,8 @@ from app.queue.read_group import read_groups
 from app.queue.recover import register
 from app.queue.settle import GroupSweep
 from app.queue.wakeup import Wakeup
+from bench.servers import bench_servers
 from tests.conftest import with_database
-from tests.support.servers import running_servers
 
 FINISHERS = 50
 PLAIN = "no group"
@@ -207,10 +205,8 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=3_000, help="finished in each round, in each way")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="taskmill-bench-") as folder:
-        Path(folder).chmod(0o755)
-        with running_servers(Path(folder), durable=True) as servers:
-            asyncio.run(measure(servers.database_url, servers.redis_url, arguments.tasks, arguments.rounds))
+    with bench_servers() as servers:
+        asyncio.run(measure(servers.database_url, servers.redis_url, arguments.tasks, arguments.rounds))
 
 
 if __name__ == "__main__":

@@ -13,16 +13,12 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
 
-from app.core.config import DatabaseSettings
-from app.db.migrate import migrate
-from tests.support.servers import running_servers
+from bench.servers import migrated_servers
 
 ROOT = Path(__file__).parents[1]
 KINDS = {
@@ -42,13 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.handlers", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    with ExitStack() as stack:
-        if "DATABASE_URL" not in os.environ:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskmill-bench-")))
-            folder.chmod(0o755)
-            servers = stack.enter_context(running_servers(folder))
-            os.environ |= {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
-        migrate(DatabaseSettings().database_url)
+    with migrated_servers():
         _print(asyncio.run(_measure(rounds)))
 
 

@@ -13,9 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -23,9 +21,7 @@ from typing import Any, cast
 import uvloop
 from aiohttp import ClientSession, TCPConnector
 
-from app.core.config import DatabaseSettings
-from app.db.migrate import migrate
-from tests.support.servers import running_servers
+from bench.servers import migrated_servers
 
 ROOT = Path(__file__).parents[1]
 OTHERS_PER_SECOND = 200
@@ -75,13 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with ExitStack() as stack:
-        if "DATABASE_URL" not in os.environ:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskmill-bench-")))
-            folder.chmod(0o755)
-            servers = stack.enter_context(running_servers(folder))
-            os.environ |= {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
-        migrate(DatabaseSettings().database_url)
+    with migrated_servers():
         uvloop.run(_measure(options.streams, options.events))
 
 

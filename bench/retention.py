@@ -14,10 +14,8 @@ embedded servers, with fsync on.
 
 import argparse
 import asyncio
-import tempfile
 import time
 from contextlib import suppress
-from pathlib import Path
 from statistics import median, quantiles
 from uuid import uuid4
 
@@ -33,8 +31,8 @@ from app.db.migrate import migrate
 from app.queue.create import Creator
 from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
+from bench.servers import bench_servers
 from tests.conftest import with_database
-from tests.support.servers import running_servers
 
 KEPT = Retention.parse("30")
 PHASE_SECONDS = 5.0
@@ -133,10 +131,8 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=1_000_000, help="that are old")
     parser.add_argument("--rate", type=int, default=200, help="creates a second")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="taskmill-bench-") as folder:
-        Path(folder).chmod(0o755)
-        with running_servers(Path(folder), durable=True) as servers:
-            asyncio.run(measure(servers.database_url, servers.redis_url, arguments.tasks, arguments.rate))
+    with bench_servers() as servers:
+        asyncio.run(measure(servers.database_url, servers.redis_url, arguments.tasks, arguments.rate))
 
 
 if __name__ == "__main__":
