@@ -106,6 +106,20 @@ async def test_what_changes_between_the_read_and_the_watch_is_told(
         assert first is not second
 
 
+async def test_a_hub_ends_its_subscription_whenever_it_is_closed(services: Services, wakeup: Wakeup) -> None:
+    """Also in the middle of its first command, which redis-py sends in a way that can lose a cancel."""
+    reader = services.reader
+    subject = Subject("task", reader.find, reader.read, lambda task: State(task.version, has_ended=False, body=b"{}"))
+    for number in range(300):
+        hub = services_of(services.settings, services.database, wakeup, EventLog()).hub
+        with hub.watch("", subject, uuid4(), State(1, has_ended=False, body=b"")):
+            end = asyncio.get_running_loop().time() + number % 30 / 10_000
+            while asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await hub.close()
+
+
 async def _true(fact: bool) -> bool:  # noqa: FBT001 - a fact to wait for
     return fact
 
