@@ -126,7 +126,7 @@ async def test_a_flood_in_a_paused_queue_can_be_canceled(
 
 
 async def _status_of_all(sql: Connection, wanted: dict[str, str]) -> bool:
-    return dict(await sql.fetch("SELECT DISTINCT kind, status FROM tasks")) == wanted
+    return {row[0]: row[1] for row in await sql.fetch("SELECT DISTINCT kind, status FROM tasks")} == wanted
 
 
 async def test_a_consumer_that_starts_finds_the_pause(

@@ -86,7 +86,7 @@ async def test_a_message_can_be_read_in_every_way(
 
 
 async def test_tools_are_closed_in_time(database_proxy: Proxy, redis_url: str, events: EventLog) -> None:
-    """Also where a handler has canceled tasks, and PostgreSQL hangs before what follows that: a stop waits no longer."""
+    """Also where a handler has canceled tasks, and PostgreSQL hangs before what follows that."""
     settings = quick_settings(database_proxy.url, redis_url)
     database, wakeup = Database(settings.database_url, 2, 10), Wakeup(redis_url, events)
     toolbox = Toolbox(settings, Catalog.load(settings), database, wakeup, events)
