@@ -115,7 +115,7 @@ async def test_a_hub_ends_its_subscription_whenever_it_is_closed(services: Servi
         hub = services_of(services.settings, services.database, wakeup, EventLog()).hub
         with hub.watch("", subject, uuid4(), State(1, has_ended=False, body=b"")):
             for _ in range(number % 30):
-                await asyncio.sleep(0.0001 * random.random())  # noqa: S311 - any moment
+                await asyncio.sleep(0.0001 * random.random())
         async with asyncio.timeout(5):
             await hub.close()
 
