@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from functools import partial
 
 from fastapi import FastAPI
@@ -72,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     follow_up = FollowUp(database, wakeup, emit)
     reader = TaskReader(database)
     hub = Hub(wakeup, partial(read_versions, database), settings.max_streams, emit)
-    backpressure = Backpressure(settings.max_pending, catalog, database)
+    backpressure = Backpressure(settings.max_pending, catalog, database, timedelta(hours=settings.idempotency_hours))
     services = Services(settings, catalog, database, reader, wakeup, follow_up, hub, emit, backpressure)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
     batches, deliveries, queues = BatchApi(services), DeliveryApi(services, groups), QueueApi(services)

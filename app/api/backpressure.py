@@ -5,15 +5,19 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from http import HTTPStatus
 
 from app.api.errors import ProblemError
+from app.core.idempotency import IdempotencyKey
 from app.core.load import Load, total
 from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.counts import read_loads
+from app.queue.idempotency import is_known
 
 LOOK_SECONDS = 1.0
+_KEYS_KEPT = timedelta(hours=24)
 _LONGEST_WAIT_SECONDS = 3_600
 _UNKNOWN_WAIT_SECONDS = 60  # nothing has ended lately: paused, or no consumers
 
@@ -25,8 +29,11 @@ class Backpressure:
     what it creates itself. So several processes may go beyond the limit by what the others create within a second.
     """
 
-    def __init__(self, max_pending: int, catalog: Catalog, database: Database) -> None:
+    def __init__(
+        self, max_pending: int, catalog: Catalog, database: Database, keys_kept: timedelta = _KEYS_KEPT
+    ) -> None:
         self._limit = max_pending
+        self._keys_kept = keys_kept
         self._catalog = catalog
         self._queues = catalog.queues
         self._database = database
@@ -42,8 +49,8 @@ class Backpressure:
         return self._limit > 0
 
     @asynccontextmanager
-    async def room(self, kinds: Iterable[str]) -> AsyncIterator[None]:
-        """Room for one task of each of these kinds, which are created within.
+    async def room(self, kinds: Iterable[str], key: IdempotencyKey | None = None) -> AsyncIterator[None]:
+        """Room for one task of each of these kinds, which are created within. What has a known `key` needs none.
 
         Raises ProblemError where a queue is full (429, with Retry-After), or could never hold as many (422), and
         DatabaseUnavailableError.
@@ -56,8 +63,13 @@ class Backpressure:
             queue = self._catalog.handler(kind).queue
             wanted[queue] = wanted.get(queue, 0) + 1
         await self._look()
-        for queue, count in wanted.items():
-            self._require_room(queue, count)
+        try:
+            for queue, count in wanted.items():
+                self._require_room(queue, count)
+        except ProblemError:
+            if key is None or not await is_known(self._database, key, self._keys_kept):
+                raise
+            wanted = {}
         _add(self._under_way, wanted, 1)
         try:
             yield

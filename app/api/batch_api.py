@@ -54,7 +54,7 @@ class BatchApi:
         items = _parse(data)
         await asyncio.sleep(0)  # other requests get their turn between the steps
         found = self._checker.check(items)
-        async with self._room(found.kinds.values()):
+        async with self._room(found.kinds.values(), key):
             written = await self._writer.write(scope, found, key=key)
         texts = _in_order(found, written)
         status, body = render_batch(texts, len(texts) - len(written.tasks))

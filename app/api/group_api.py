@@ -86,7 +86,7 @@ class GroupApi:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "A task is not what its kind takes.", errors)
         try:
             new = NewGroup(group_id, members, body.on_failure, then, tenant, body.callback_url, idempotency=key)
-            async with self._backpressure.room(task.kind for task in members):
+            async with self._backpressure.room((task.kind for task in members), key):
                 group, task_ids = await self._creator.create(new)
         except RejectedRowError as error:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [("/tasks", str(error))]) from error

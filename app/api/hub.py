@@ -12,6 +12,7 @@ from app.core.events import Emit
 from app.core.outage import Outage
 from app.queue.changes import ids_in
 from app.queue.wakeup import Wakeup
+from app.utils.end_tasks import end_tasks
 
 LOOK_SECONDS = 1.0  # between looks at PostgreSQL while messages may be lost
 SAFETY_LOOK_SECONDS = 5.0  # and while all seems well: a process that can't reach Redis tells nobody
@@ -33,6 +34,7 @@ class Hub:
         self._redis = Outage(emit, "redis", "listening for changes")
         self._postgresql = Outage(emit, "postgresql", "looking for changes")
         self._helpers: list[asyncio.Task[None]] = []
+        self._ending: set[asyncio.Task[None]] = set()
         self._is_listening = False
         self._doubtful_until = 0.0
         self._look_now = asyncio.Event()
@@ -64,11 +66,9 @@ class Hub:
 
     async def close(self) -> None:
         """End the subscription."""
-        helpers, self._helpers = self._helpers, []
-        for helper in helpers:
-            helper.cancel()
-        await asyncio.gather(*helpers, return_exceptions=True)
-        self._is_listening = False
+        self._end()
+        if self._ending:
+            await asyncio.wait(self._ending)
 
     def _start(self) -> None:
         self._helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._look())]
@@ -77,10 +77,14 @@ class Hub:
 
     def _end_if_idle(self) -> None:
         if not self._watchers.topics and self._helpers:
-            for helper in self._helpers:
-                helper.cancel()
-            self._helpers = []
-            self._is_listening = False
+            self._end()
+
+    def _end(self) -> None:
+        ending = asyncio.create_task(end_tasks(self._helpers))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        self._helpers = []
+        self._is_listening = False
 
     async def _listen(self) -> None:
         topics = self._watchers.topics

@@ -70,7 +70,7 @@ class TaskApi:
         task.idempotency = key
         if not self._backpressure.is_on:
             return await self._create(task)
-        async with self._backpressure.room([kind]):
+        async with self._backpressure.room([kind], key):
             return await self._create(task)
 
     async def _create(self, task: NewTask) -> bytes | Reply:

@@ -146,6 +146,7 @@ class Worker:
     async def _close(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._toolbox.drain()
                 await self._wakeup.close()
                 await self._toolbox.close()
                 await self._database.close()

@@ -233,6 +233,7 @@ class Consumer:
                 if stubborn:
                     await release(self._database, stubborn)
                 await self._follow_up.drain()
+                await self._toolbox.drain()
                 await unregister(self._database, self._lease.consumer_id)
                 await self._wakeup.close()
         except (DatabaseUnavailableError, TimeoutError) as error:

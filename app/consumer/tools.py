@@ -53,9 +53,12 @@ class Toolbox:
             self._http = open_client(self._settings.http_allow_private)
         return self._http
 
+    async def drain(self) -> None:
+        """Wait for what follows the work of handlers: statements, and messages to Redis."""
+        await self._follow_up.drain()
+
     async def close(self) -> None:
         """Close what was opened."""
-        await self._follow_up.drain()
         if self._http is not None:
             await self._http.close()
         await self.work.close()

@@ -1,11 +1,15 @@
 """Tasks by kind and status, and how many come and go: counted along by triggers on tasks (docs/decisions/0009)."""
 
+import math
+import time
+
 from app.core.load import RATE_MINUTES, Load
 from app.core.task import TaskStatus
 from app.db.engine import Database
 
 FOLD_LOCK = 0x7A60  # the trigger on TRUNCATE takes it as well
 _BATCH = 20_000  # rows in one statement: some 50 ms
+_CATCH_UP_SECONDS = 1.0  # that a read spends on what no consumer has folded; the next goes on
 _RATES_KEPT = "1 hour"
 
 _THIS_MINUTE = "date_trunc('minute', now())"
@@ -74,12 +78,22 @@ SELECT count(*) FROM folded
 """
 
 
+# Cheap where somebody folds; where nobody does, because no consumer runs, a read would take longer with each write.
+_IS_BEHIND = f"SELECT count(*) > {_BATCH} FROM (SELECT FROM task_deltas LIMIT {_BATCH + 1}) AS deltas"
+
+
 async def read_loads(database: Database) -> dict[str, Load]:
     """The load of each kind of which there has been a task; exact, and as cheap with a billion tasks as with none."""
+    if (await database.fetch(_IS_BEHIND))[0][0]:
+        await fold_counts(database, _CATCH_UP_SECONDS)
     return {row[0]: Load(*row[1:]) for row in await database.fetch(READ_LOADS)}
 
 
-async def fold_counts(database: Database) -> None:
-    """Add what was noted since the last time to the totals. One consumer at a time; the others return at once."""
-    while (await database.fetch(_FOLD, _BATCH))[0][0] == _BATCH:
+async def fold_counts(database: Database, seconds: float = math.inf) -> None:
+    """Add what was noted since the last time to the totals, for so long at most.
+
+    One process at a time; the others return at once.
+    """
+    end = time.monotonic() + seconds
+    while (await database.fetch(_FOLD, _BATCH))[0][0] == _BATCH and time.monotonic() < end:
         pass

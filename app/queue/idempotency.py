@@ -30,6 +30,8 @@ first AS (
 )
 """
 
+_IS_KNOWN = "SELECT FROM idempotency_keys WHERE key = $1 AND created_at > now() - $2::interval"  # primary key
+
 # Index idempotency_keys_age. A key that is just being used again is passed over, or is found to be young after all.
 _FORGET = f"""
 DELETE FROM idempotency_keys WHERE key IN (
@@ -70,6 +72,11 @@ def made(row: asyncpg.Record, key: IdempotencyKey) -> Made:
     if row["fingerprint"] != key.fingerprint:
         raise KeyReusedError
     return Made(row["ids"], row["created_at"])
+
+
+async def is_known(database: Database, key: IdempotencyKey, kept: timedelta) -> bool:
+    """Whether a request with this key has made something: then the same one makes nothing more."""
+    return bool(await database.fetch(_IS_KNOWN, key.key, kept))
 
 
 async def forget(database: Database, kept: timedelta) -> None:

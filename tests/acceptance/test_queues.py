@@ -85,7 +85,9 @@ async def test_why_and_what_queues_have(database_url: str, redis_url: str) -> No
         )
         queues = (await taskmill.client.get("/queue")).json()["queues"]
         assert [(queue["name"], queue["kinds"]) for queue in queues if queue["name"] != "default"] == [
-            ("slow", ["slow_sleep"])
+            ("bulk", ["bulk"]),
+            ("callbacks", ["callback"]),
+            ("slow", ["slow_sleep"]),
         ]
 
 

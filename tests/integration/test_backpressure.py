@@ -1,6 +1,8 @@
 """MAX_PENDING: exact for one process, with one look at the counters a second."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from http import HTTPStatus
 
 import pytest
@@ -10,13 +12,18 @@ from app.api.backpressure import Backpressure
 from app.api.errors import ProblemError
 from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
+from app.core.idempotency import IdempotencyKey
 from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.counts import read_loads
+from app.queue.create_keyed import KeyedCreator
+from app.queue.follow_up import FollowUp
+from app.queue.wakeup import Wakeup
 from tests.conftest import quick_settings
-from tests.integration.conftest import Insert
+from tests.integration.conftest import Insert, new_task
 from tests.support.proxy import EXECUTE, Proxy
 from tests.support.types import Connection
+from tests.support.waiting import EventLog
 
 LIMIT = 50
 
@@ -40,7 +47,7 @@ async def _create(pressure: Backpressure, insert: Insert, count: int = 1) -> int
 async def test_many_at_once_share_a_look_and_fill_it_exactly(
     catalog: Catalog, database_proxy: Proxy, redis_url: str, insert: Insert, sql: Connection
 ) -> None:
-    """200 at once, of which there is room for 50, on one statement; another queue has its own room."""
+    """200 at once, of which there is room for 50, on one look of two statements; another queue has its own room."""
     watched = Database(quick_settings(database_proxy.url, redis_url).database_url, 2, 2)
     pressure = Backpressure(LIMIT, catalog, watched)
     await read_loads(watched)  # connected, and the statement is prepared
@@ -48,7 +55,7 @@ async def test_many_at_once_share_a_look_and_fill_it_exactly(
     answers = await asyncio.gather(*(_create(pressure, insert) for _ in range(200)))
     assert answers.count(HTTPStatus.CREATED) == LIMIT
     assert answers.count(HTTPStatus.TOO_MANY_REQUESTS) == 200 - LIMIT
-    assert sum(request.count(EXECUTE) for request in database_proxy.requests) == 1
+    assert sum(request.count(EXECUTE) for request in database_proxy.requests) == 2
     assert await sql.fetchval("SELECT count(*) FROM tasks") == LIMIT
     async with pressure.room(["slow_sleep"] * LIMIT):
         pass
@@ -87,3 +94,25 @@ async def test_retry_after_is_the_time_that_the_excess_takes(
             pass
     assert refused.value.status == HTTPStatus.TOO_MANY_REQUESTS
     assert int(retry_after) <= int(refused.value.headers["Retry-After"]) <= 2 * int(retry_after)
+
+
+async def test_a_known_idempotency_key_needs_no_room(
+    catalog: Catalog, database: Database, insert: Insert, wakeup: Wakeup, events: EventLog
+) -> None:
+    """Whose answer was lost hears of the task that there is, however full its queue is; a new key is refused."""
+    hour = timedelta(hours=1)
+    known, new = IdempotencyKey(b"known", b"a"), IdempotencyKey(b"new", b"a")
+    task = replace(new_task(), idempotency=known)
+    await KeyedCreator(database, wakeup, FollowUp(database, wakeup, events), events, hour).create([task])
+    await insert(LIMIT)
+    pressure = Backpressure(LIMIT, catalog, database, hour)
+    for count in (1, LIMIT + 1):
+        async with pressure.room(["simulate"] * count, known):
+            pass
+        with pytest.raises(ProblemError):
+            async with pressure.room(["simulate"] * count, new):
+                pass
+    expired = Backpressure(LIMIT, catalog, database, timedelta())
+    with pytest.raises(ProblemError):
+        async with expired.room(["simulate"], known):
+            pass

@@ -261,3 +261,16 @@ async def test_nobody_waits_for_a_counter(database: Database, sql: Connection, i
         async with asyncio.timeout(1):
             await insert(1)
             assert (await read_loads(database))["simulate"].pending == 2
+
+
+async def test_a_read_folds_what_no_consumer_has(database: Database, sql: Connection) -> None:
+    """Or it would take longer with each write, until none is answered in time; what it says is exact all the same."""
+    notes = counts._BATCH + 1
+    await sql.execute(
+        "INSERT INTO task_deltas (kind, status, number, created) "
+        "SELECT 'simulate', 'pending', 1, 1 FROM generate_series(1, $1::int)",
+        notes,
+    )
+    assert (await read_loads(database))["simulate"].pending == notes
+    assert await sql.fetchval("SELECT count(*) FROM task_deltas") == 0
+    assert (await read_loads(database))["simulate"].pending == notes

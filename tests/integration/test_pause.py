@@ -1,14 +1,17 @@
 """A paused queue: nobody claims its tasks, nobody's place is taken by them, and all else goes on."""
 
 import asyncio
+import json
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from app.core.config import Settings
 from app.core.events import TasksClaimed
 from app.db.engine import Database
+from app.handlers import Catalog
 from app.queue.admit import admit, admit_all
 from app.queue.claim import claim_due, claim_ids, claim_suspects
 from app.queue.pause import read_paused, set_paused
@@ -92,7 +95,8 @@ async def test_a_consumer_leaves_a_paused_queue_alone(
         (running,) = await insert(1, '{"simulate_seconds": 1.5}')
         await events.seen(TasksClaimed)
         await set_paused(database, "default", [], is_paused=True)
-        await set_paused(database, "callbacks", [], is_paused=True)  # or it would go on asking for those
+        for other in ("bulk", "callbacks"):  # or it would go on asking for those
+            await set_paused(database, other, [], is_paused=True)
         database_proxy.requests.clear()
         await until(lambda: _looks(database_proxy, 2))
         later = await insert(3, '{"simulate_seconds": 0}')
@@ -103,6 +107,26 @@ async def test_a_consumer_leaves_a_paused_queue_alone(
         assert not any(_CLAIM_DUE.search(request) for request in database_proxy.requests)
         await _pause(database, is_paused=False)
         await until(lambda: _status_is(sql, later[-1], "completed"))
+
+
+async def test_a_flood_in_a_paused_queue_can_be_canceled(
+    settings: Settings, database: Database, insert: Insert, events: EventLog, sql: Connection
+) -> None:
+    """By a task of the kind `bulk`, which is in no queue of those that it is to stop."""
+    queues = Catalog.load(settings).queues
+    await set_paused(database, "default", queues["default"], is_paused=True)
+    await insert(3)
+    every = {"statuses": ["pending"]}
+    content = {"action": "cancel", "filter": every, "visible": {"is_all": True, "tenant": None}, "dry_run": False}
+    await database.fetch(
+        "INSERT INTO tasks (id, kind, content) VALUES ($1, 'bulk', $2::text::json)", uuid7(), json.dumps(content)
+    )
+    async with consuming(settings, events):
+        await until(lambda: _status_of_all(sql, {"simulate": "canceled", "bulk": "completed"}))
+
+
+async def _status_of_all(sql: Connection, wanted: dict[str, str]) -> bool:
+    return {row[0]: row[1] for row in await sql.fetch("SELECT DISTINCT kind, status FROM tasks")} == wanted
 
 
 async def test_a_consumer_that_starts_finds_the_pause(

@@ -18,7 +18,9 @@ from app.handlers import Catalog
 from app.queue.claim import claim_due
 from app.queue.read_group import read_groups
 from app.queue.wakeup import Wakeup
+from tests.conftest import quick_settings
 from tests.integration.conftest import WANTED, Insert, claimant
+from tests.support.proxy import Proxy
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
 
@@ -81,3 +83,19 @@ async def test_a_message_can_be_read_in_every_way(
     message = json.loads(await sql.fetchval("SELECT progress::text FROM tasks"))["message"]
     assert message.startswith("a\ufffdbx")
     assert len(message) == 2_000
+
+
+async def test_tools_are_closed_in_time(database_proxy: Proxy, redis_url: str, events: EventLog) -> None:
+    """Also where a handler has canceled tasks, and PostgreSQL hangs before what follows that."""
+    settings = quick_settings(database_proxy.url, redis_url)
+    database, wakeup = Database(settings.database_url, 2, 10), Wakeup(redis_url, events)
+    toolbox = Toolbox(settings, Catalog.load(settings), database, wakeup, events)
+    await database.fetch("SELECT 1")
+    database_proxy.freeze()
+    toolbox._follow_up.freed(["k"])
+    async with asyncio.timeout(3):
+        await toolbox.close()
+    database_proxy.thaw()
+    await toolbox.drain()
+    await wakeup.close()
+    await database.close()

@@ -86,7 +86,7 @@ async def test_kinds_that_nobody_knows_have_a_queue_of_their_own(
     """To be seen, and not to be paused."""
     await insert(2)
     names = [queue["name"] for queue in json.loads(await api.list_all(_scope(EVERYBODY), _body))["queues"]]
-    assert names == ["callbacks", "default"]
+    assert names == ["bulk", "callbacks", "default"]
     await sql.execute("UPDATE tasks SET kind = 'gone', run_at = now() - interval '1 minute'")
     unknown = json.loads(await api.get(_scope(EVERYBODY, name=UNKNOWN), _body))
     assert (unknown["kinds"], unknown["counts"]["pending"]) == (["gone"], 2)

@@ -1,6 +1,7 @@
 """Who watches what: places, tenants, and how often a group is counted."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -104,6 +105,19 @@ async def test_what_changes_between_the_read_and_the_watch_is_told(
             assert (await second.next(1)) == State(1, has_ended=False, body=b"")
             assert (await second.next(0.5)) == State(7, has_ended=False, body=b"{}")
         assert first is not second
+
+
+async def test_a_hub_ends_its_subscription_whenever_it_is_closed(services: Services, wakeup: Wakeup) -> None:
+    """Also in the middle of its first command, which redis-py sends in a way that can lose a cancel."""
+    reader = services.reader
+    subject = Subject("task", reader.find, reader.read, lambda task: State(task.version, has_ended=False, body=b"{}"))
+    for number in range(300):
+        hub = services_of(services.settings, services.database, wakeup, EventLog()).hub
+        with hub.watch("", subject, uuid4(), State(1, has_ended=False, body=b"")):
+            for _ in range(number % 30):
+                await asyncio.sleep(0.0001 * random.random())
+        async with asyncio.timeout(5):
+            await hub.close()
 
 
 async def _true(fact: bool) -> bool:  # noqa: FBT001 - a fact to wait for

@@ -54,4 +54,5 @@ def _words(changed: int) -> str:
     return f"{changed:,} changed"
 
 
-HANDLER = Handler(payload=Bulk, run=bulk, max_attempts=_MAX_ATTEMPTS, is_internal=True)
+# A queue of its own: what is to stop a flood runs also where the queue of the flood is paused.
+HANDLER = Handler(payload=Bulk, run=bulk, max_attempts=_MAX_ATTEMPTS, queue="bulk", is_internal=True)
