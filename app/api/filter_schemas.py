@@ -46,9 +46,8 @@ class FilterBody(BaseModel):
             max_length=10,
             description="The content is an object with these names, and their values, as text, are these.",
             examples=[{"customer": "17"}],
-            json_schema_extra={
-                "propertyNames": TEXT | {"minLength": 1, "maxLength": 255}
-            },  # of itself pydantic would make an option of it
+            # Of a pattern of the names pydantic would make patternProperties, which forbid nothing.
+            json_schema_extra={"propertyNames": TEXT | {"minLength": 1, "maxLength": 255}},
         ),
     ] = _LEFT_OUT
 

@@ -158,7 +158,10 @@ async def _finishes_at(taskmill: Service, watch: Watch, task_id: str) -> float:
 
 
 async def test_sigterm_ends_streams_and_long_polls(database_url: str, redis_url: str) -> None:
-    """Streams end as streams do, long polls answer as things stand, uploads are told how far they got, and the process is gone within two seconds."""
+    """Streams end as streams do, long polls answer as things stand, and uploads are told how far they got.
+
+    The process is gone within two seconds.
+    """
     async with service(database_url, redis_url) as taskmill, AsyncExitStack() as stack:
         task = await taskmill.create()
         path = f"/task/{task['id']}"
