@@ -78,13 +78,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
     batches, deliveries, queues = BatchApi(services), DeliveryApi(services, groups), QueueApi(services)
 
+    def stop() -> None:
+        hub.stop()
+        batches.stop()
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # A full collection over what FastAPI has loaded takes tens of milliseconds, in the middle of some request.
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         following = asyncio.create_task(keys.follow())
-        with on_stop_signal(hub.stop):  # streams would hold the server for as long as it waits
+        with on_stop_signal(stop):  # streams would hold the server for as long as it waits
             yield
         following.cancel()
         with suppress(TimeoutError):  # of frozen servers: Supervisor waits no longer

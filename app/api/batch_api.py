@@ -16,7 +16,7 @@ from app.api.body import NDJSON, check_headers, not_json, read_body
 from app.api.callback_url import CallbackUrls
 from app.api.errors import ProblemError, from_database_unavailable
 from app.api.idempotency_key import REPLAYED, idempotency_key, key_digest, sent_key
-from app.api.ndjson import Line, read_lines
+from app.api.ndjson import Line, Stopping, read_lines
 from app.api.route import Reply
 from app.api.services import Services
 from app.core.errors import DatabaseUnavailableError
@@ -35,6 +35,7 @@ class BatchApi:
         )
         self._writer = BatchWriter(services)
         self._room = services.backpressure.room
+        self._stopping = Stopping()
         # So that a part of a stream is never more than a queue can hold.
         self._most_lines = min(MOST_ITEMS, services.settings.max_pending or MOST_ITEMS)
 
@@ -46,7 +47,8 @@ class BatchApi:
         As `application/x-ndjson`, one task a line, as many as there are: each line is answered by a line, in order,
         while more are sent. What has been read is created, also where the client goes away in the middle. A client has
         to read the answers while it sends. Where the database does not answer, the lines that it concerns are answered
-        with errors of status 500, and the answer ends. An Idempotency-Key holds for each line together with its index:
+        with errors of status 500, and the answer ends; where the process is stopped, it ends with an error of status
+        503. An Idempotency-Key holds for each line together with its index:
         the whole stream can be sent again from the start, and what is there already is not created again.
         """
         data = await read_body(scope, receive, self._limit)
@@ -67,7 +69,7 @@ class BatchApi:
         index = 0
         is_begun = False
         try:
-            async for lines in read_lines(receive, self._limit, self._most_lines):
+            async for lines in read_lines(receive, self._limit, self._most_lines, self._stopping):
                 if not is_begun:
                     head = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", NDJSON)]}
                     await send(head)
@@ -78,6 +80,8 @@ class BatchApi:
                 if is_over:
                     break
         except ProblemError as problem:
+            if not is_begun:
+                raise
             await _send(send, [render_error(index, problem)])
         except TimeoutError:
             return  # it does not read: the server closes the connection of an answer that has no end
@@ -108,6 +112,10 @@ class BatchApi:
             if isinstance(line, bytes)
         }
         return await self._writer.write_lines(scope, found, first, keys)
+
+    def stop(self) -> None:
+        """Let all streams end: the process is about to."""
+        self._stopping.set()
 
     async def drain(self) -> None:
         """Wait for the statements that are under way."""

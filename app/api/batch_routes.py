@@ -17,6 +17,7 @@ from app.api.batch_schemas import (
 )
 from app.api.body import NDJSON, is_ndjson
 from app.api.idempotency_key import PARAMETER, REPLAYED_HEADER
+from app.api.ndjson import STOPPED
 from app.api.new_task_schemas import NewTaskBody
 from app.api.openapi import reference
 from app.api.route import FULL, NO_DATABASE, BytesRoute, problems
@@ -96,6 +97,7 @@ def batch_routes(api: BatchApi) -> list[BytesRoute]:
                     "Idempotency-Key was sent with another body.",
                     HTTPStatus.TOO_MANY_REQUESTS: FULL,
                     HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
+                    HTTPStatus.SERVICE_UNAVAILABLE: STOPPED,
                 },
             ),
         )

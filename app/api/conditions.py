@@ -1,19 +1,18 @@
 """What a GET says besides the path: which version the client has, and how long it would wait for another."""
 
 import re
-from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from app.api.errors import ProblemError
+from app.api.query import refused
 
 LONGEST_WAIT = 60
 _TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _WAIT = re.compile("[0-9]{1,2}")
 _PREFERRED_WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', re.ASCII | re.IGNORECASE)
-_BAD_WAIT = f"The query's `wait` is given once, in whole seconds from 0 to {LONGEST_WAIT}."
+_BAD_WAIT = f"is given once, in whole seconds from 0 to {LONGEST_WAIT}"
 
 
 class Conditions(NamedTuple):
@@ -67,7 +66,7 @@ def _wait_in(query: bytes) -> int | None:
     if not found:
         return None
     if len(found) > 1 or not _WAIT.fullmatch(found[0]) or int(found[0]) > LONGEST_WAIT:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, _BAD_WAIT)
+        raise refused("wait", _BAD_WAIT)
     return int(found[0])
 
 

@@ -13,7 +13,7 @@ from app.api.cursor import Cursors
 from app.api.errors import ProblemError
 from app.api.filter_schemas import FilterBody
 from app.api.json_text import text
-from app.api.query import DETAIL, Pairs, read_query, refused, single
+from app.api.query import DETAIL, Pairs, page_limit, read_query, refused, single
 from app.api.route import Reply
 from app.api.schemas import to_json
 from app.api.services import Services
@@ -24,7 +24,6 @@ from app.queue.select import select_tasks
 
 MOST = 200
 USUAL = 50
-_LONGEST_NUMBER = 4
 CONTENT = "content."
 _LISTS = {"status", "kind"}
 _SINGLE = {"group", "priority", "created_after", "created_before", "finished_after", "finished_before"}
@@ -51,7 +50,7 @@ class ListApi:
         before: UUID | None = None
         if "cursor" in paging:
             before = await self._cursors.read(paging["cursor"], wanted.to_json())
-        limit = _limit(paging.get("limit"))
+        limit = page_limit(paging.get("limit"), USUAL, MOST)
         page = await select_tasks(self._database, wanted, visible(caller(scope)), before, limit)
         following = None if page.before is None else await self._cursors.write(page.before, wanted.to_json())
         tasks = b",".join(map(self._render, page.tasks))
@@ -81,15 +80,6 @@ def _filter(pairs: Pairs) -> TaskFilter:
         return parse(FilterBody, to_json(said).encode()).to_filter()
     except ProblemError as error:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, DETAIL, error.errors) from None
-
-
-def _limit(limit: str | None) -> int:
-    if limit is None:
-        return USUAL
-    is_number = limit.isascii() and limit.isdecimal() and len(limit) <= _LONGEST_NUMBER
-    if not is_number or not 1 <= int(limit) <= MOST:
-        raise refused("limit", f"is a number from 1 to {MOST}")
-    return int(limit)
 
 
 def _link(scope: Scope, pairs: Pairs, cursor: str) -> bytes:

@@ -44,6 +44,16 @@ def single(pairs: Pairs, names: Collection[str]) -> dict[str, str]:
     return found
 
 
+def page_limit(limit: str | None, usual: int, most: int) -> int:
+    """How many a page may have. Raises ProblemError."""
+    if limit is None:
+        return usual
+    is_number = limit.isascii() and limit.isdecimal() and len(limit) <= len(str(most))
+    if not is_number or not 1 <= int(limit) <= most:
+        raise refused("limit", f"is a number from 1 to {most}")
+    return int(limit)
+
+
 def _decoded(text: str) -> str:
     if _BROKEN_ESCAPE.search(text):
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "The query has a % without two hexadecimal digits.")

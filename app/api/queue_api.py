@@ -9,7 +9,7 @@ from typing import Any
 from starlette.types import Receive, Scope
 
 from app.api.body import parse, read_body
-from app.api.caller import caller
+from app.api.caller import caller, require_no_tenant
 from app.api.errors import ProblemError
 from app.api.json_text import instant
 from app.api.queue_schemas import QueueChange
@@ -17,7 +17,6 @@ from app.api.schemas import to_json
 from app.api.services import Services
 from app.api.task_reader import NOT_FOUND as NO_TASK
 from app.api.why_text import render_why
-from app.core.caller import Role
 from app.core.load import Load, total
 from app.queue.counts import read_loads
 from app.queue.pause import read_paused, set_paused
@@ -42,12 +41,12 @@ class QueueApi:
 
     async def list_all(self, scope: Scope, _: Receive) -> bytes:
         """All queues: how many tasks wait, how long, how fast they come and go, and who works on them."""
-        _require_no_tenant(scope)
+        require_no_tenant(scope, NOT_ALLOWED)
         return to_json({"queues": await self._views()}).encode()
 
     async def get(self, scope: Scope, _: Receive) -> bytes:
         """A queue by its name."""
-        _require_no_tenant(scope)
+        require_no_tenant(scope, NOT_ALLOWED)
         return await self._view(scope["path_params"]["name"])
 
     async def change(self, scope: Scope, receive: Receive) -> bytes:
@@ -55,7 +54,7 @@ class QueueApi:
 
         What runs goes on, and everything else works as before: tasks are created, canceled, and come due.
         """
-        _require_no_tenant(scope)
+        require_no_tenant(scope, NOT_ALLOWED)
         body = parse(QueueChange, await read_body(scope, receive, self._body_limit))
         name: str = scope["path_params"]["name"]
         if name not in self._queues:
@@ -93,13 +92,6 @@ class QueueApi:
             _view(name, kinds, loads, consumers, [oldest[kind] for kind in kinds if kind in oldest], paused.get(name))
             for name, kinds in sorted(queues.items())
         ]
-
-
-def _require_no_tenant(scope: Scope) -> None:
-    """Queues are of all tenants, so their numbers are for those who are of none."""
-    who = caller(scope)
-    if who.role is not Role.ADMIN and who.tenant is not None:
-        raise ProblemError(HTTPStatus.FORBIDDEN, NOT_ALLOWED)
 
 
 def _view(

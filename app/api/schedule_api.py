@@ -1,7 +1,6 @@
 """The calls for schedules."""
 
 from http import HTTPStatus
-from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope
 from uuid_utils.compat import uuid7
@@ -9,6 +8,7 @@ from uuid_utils.compat import uuid7
 from app.api.body import parse, read_body
 from app.api.caller import caller
 from app.api.errors import ProblemError
+from app.api.query import page_limit, read_query, refused, single
 from app.api.route import Reply
 from app.api.schedule_schemas import (
     ScheduleBody,
@@ -26,6 +26,7 @@ from app.queue.schedule import delete_schedule, list_schedules, put_schedule, re
 
 MOST = 1_000
 USUAL = 100
+_PAGING = {"after", "limit"}
 NOT_FOUND = "There is no schedule with this name."
 
 
@@ -104,13 +105,12 @@ def _name(scope: Scope) -> str:
 
 def _page(query_string: bytes) -> tuple[str, int]:
     """The name after which the page begins, and the most schedules on it."""
-    after, limit = "", USUAL
-    for key, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
-        if key == "after" and is_name(value):
-            after = value
-        elif key == "limit" and value.isascii() and value.isdecimal() and 1 <= int(value[:5]) <= MOST:
-            limit = int(value)
-        else:
-            detail = f"The query takes `after`, the name of a schedule, and `limit`, from 1 to {MOST}."
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
-    return after, limit
+    pairs = read_query(query_string)
+    for name, _ in pairs:
+        if name not in _PAGING:
+            raise refused(name, "is not a parameter of this call")
+    found = single(pairs, _PAGING)
+    after = found.get("after", "")
+    if after and not is_name(after):
+        raise refused("after", "is not the name of a schedule")
+    return after, page_limit(found.get("limit"), USUAL, MOST)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from starlette.types import Receive, Send
 
+SEND_SECONDS = 30.0  # for a client that does not read
+
 
 class Stream(ABC):
     """What an endpoint may return in place of a body. Whoever sends it closes it."""
@@ -27,13 +29,16 @@ class Stream(ABC):
 
 
 async def send_stream(stream: Stream, receive: Receive, send: Send) -> None:
-    """Send it to its end, with status 200, or until the client is gone."""
+    """Send it to its end, with status 200, or until the client is gone, or has not read for too long."""
     try:
         with on_disconnect(receive, stream.leave):
             await send({"type": "http.response.start", "status": 200, "headers": [*stream.headers]})
             while (piece := await stream.next()) is not None:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                async with asyncio.timeout(SEND_SECONDS):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
+    except TimeoutError:
+        pass  # the server closes the connection of an answer that has no end
     finally:
         stream.close()
 

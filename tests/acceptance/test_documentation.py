@@ -15,7 +15,7 @@ from tests.support.types import Connection
 
 OPERATIONS = {
     "createTask": ("post", "/task", {"201", "400", "413", "415", "422", "429", "500"}),
-    "createTasks": ("post", "/task/batch", {"200", "201", "207", "400", "413", "415", "422", "429", "500"}),
+    "createTasks": ("post", "/task/batch", {"200", "201", "207", "400", "413", "415", "422", "429", "500", "503"}),
     "listTasks": ("get", "/task", {"200", "422", "500"}),
     "createBulk": ("post", "/task/bulk", {"201", "400", "413", "415", "422", "500"}),
     "deleteTask": ("delete", "/task/{task_id}", {"204", "404", "409", "500"}),

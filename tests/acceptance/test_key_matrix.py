@@ -84,7 +84,7 @@ MATRIX: dict[tuple[str, str], tuple[str, Any, Statuses]] = {
     ("GET", "/queue"): ("/queue", None, UNLABELED),
     ("GET", "/queue/{name}"): ("/queue/default", None, UNLABELED),
     ("PATCH", "/queue/{name}"): ("/queue/default", {"paused": False}, ADMIN),
-    ("GET", "/metrics"): ("/metrics", None, EACH_ITS_OWN),
+    ("GET", "/metrics"): ("/metrics", None, UNLABELED),
     ("GET", "/health"): ("/health", None, OPEN),
     ("GET", "/livez"): ("/livez", None, OPEN),
     ("GET", "/readyz"): ("/readyz", None, OPEN),

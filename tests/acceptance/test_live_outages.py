@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.acceptance.test_lines import begun, stream
 from tests.support.processes import Service, service
 from tests.support.proxy import EXECUTE, Proxy
 from tests.support.sse import Event, Watch, watching
@@ -157,7 +158,10 @@ async def _finishes_at(taskmill: Service, watch: Watch, task_id: str) -> float:
 
 
 async def test_sigterm_ends_streams_and_long_polls(database_url: str, redis_url: str) -> None:
-    """Streams end as streams do, long polls answer as things stand, and the process is gone within two seconds."""
+    """Streams end as streams do, long polls answer as things stand, and uploads are told how far they got.
+
+    The process is gone within two seconds.
+    """
     async with service(database_url, redis_url) as taskmill, AsyncExitStack() as stack:
         task = await taskmill.create()
         path = f"/task/{task['id']}"
@@ -165,6 +169,10 @@ async def test_sigterm_ends_streams_and_long_polls(database_url: str, redis_url:
         firsts = [await watch.next() for watch in watches]
         assert all(isinstance(first, Event) for first in firsts)
         polls = [asyncio.create_task(taskmill.client.get(f"{path}?wait=60")) for _ in range(20)]
+        lines = await stack.enter_async_context(stream(taskmill.url))
+        await lines.send(b'{"content": 1}\n{"content":')
+        await begun(lines)
+        assert "task" in (await lines.answers(1))[0]
         await taskmill.reaches(task["id"], "pending")
         await asyncio.sleep(0.2)
         (api,) = taskmill.processes
@@ -173,6 +181,8 @@ async def test_sigterm_ends_streams_and_long_polls(database_url: str, redis_url:
         assert [await watch.next(1) for watch in watches] == [None] * 20
         for poll in polls:
             assert (await poll).json() == task
+        (stopped,) = await lines.answers()
+        assert (stopped["index"], stopped["error"]["status"]) == (1, 503)
         await api.exit_code(5)
         assert time.monotonic() - start < 2
         output = api.output()

@@ -1,6 +1,7 @@
 """Schemathesis, which makes requests of the description, good and bad, and checks the answers against it."""
 
 import asyncio
+import faulthandler
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -31,6 +32,7 @@ async def live(servers: Servers, live_database_url: str) -> AsyncIterator[Servic
 
 async def test_schemathesis_finds_nothing(live: Service, tmp_path: Path) -> None:
     """All checks, all phases (examples, coverage, fuzzing, chains of calls), the same requests each time."""
+    faulthandler.cancel_dump_traceback_later()  # pyproject.toml's 120 s: this takes longer, and has its own limit
     schemathesis = await asyncio.create_subprocess_exec(
         *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{live.url}/openapi.json"),
         *("--checks", "all", "--mode", "all", "--phases", "examples,coverage,fuzzing,stateful"),

@@ -11,6 +11,7 @@ from starlette.types import Message, Scope
 
 from app.api import batch_api, ndjson
 from app.api.batch_api import BatchApi
+from app.api.errors import ProblemError
 from app.api.task_api import TaskApi
 from app.core.config import Settings
 from app.db.engine import Database
@@ -87,6 +88,33 @@ class _Client:
         if message["type"] == "http.response.body" and not self._reads:
             await asyncio.Event().wait()
         self.answers += map(json.loads, message.get("body", b"").splitlines())
+
+
+async def test_who_sends_nothing_is_refused(
+    settings: Settings, database: Database, wakeup: Wakeup, events: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer has not begun, so it can still say so in its status."""
+    monkeypatch.setattr(ndjson, "SILENCE_SECONDS", 0.1)
+    api = BatchApi(services_of(settings, database, wakeup, events))
+
+    async def nothing() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(_: Message) -> None:
+        raise AssertionError("an answer has begun")
+
+    with pytest.raises(ProblemError) as silent:
+        await api.stream(_HEAD, nothing, send)
+    assert (silent.value.status, silent.value.headers) == (408, {"Connection": "close"})
+    monkeypatch.undo()
+    stopped = asyncio.create_task(api.stream(_HEAD, nothing, send))
+    await asyncio.sleep(0)
+    for late in (False, True):  # the second one begins when the process stops already
+        api.stop()
+        with pytest.raises(ProblemError) as refused:
+            await asyncio.wait_for(api.stream(_HEAD, nothing, send) if late else stopped, 5)
+        assert refused.value.status == 503
 
 
 @pytest.mark.parametrize("reads", [True, False])

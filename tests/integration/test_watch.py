@@ -9,14 +9,15 @@ from uuid import UUID, uuid4
 import pytest
 from starlette.types import Message, Scope
 
+import app.api.stream
 from app.api.caller import CALLER
 from app.api.errors import ProblemError
 from app.api.group_api import GroupApi
 from app.api.services import Services
-from app.api.stream import Stream
+from app.api.stream import Stream, send_stream
 from app.api.task_api import TaskApi
 from app.api.watch import State, Subject, Topic
-from app.core.caller import Caller, Role
+from app.core.caller import EVERYBODY, Caller, Role
 from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
 from app.core.group import NewGroup
@@ -25,7 +26,7 @@ from app.db.engine import Database
 from app.queue.create_group import GroupCreator
 from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
-from tests.integration.conftest import creator
+from tests.integration.conftest import Insert, creator
 from tests.support.services import services_of
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
@@ -173,3 +174,22 @@ async def test_a_group_is_counted_five_times_a_second_however_often_it_changes()
     topic.refresh()
     await until(lambda: _true(len(troubles) == 1), 1)
     assert heard.states[-1] == last
+
+
+async def test_a_stream_that_nobody_reads_gives_its_place_back(
+    services: Services, insert: Insert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that is there and reads nothing holds no stream for ever."""
+    monkeypatch.setattr(app.api.stream, "SEND_SECONDS", 0.1)
+    tasks = TaskApi(services)
+    (task_id,) = await insert(1)
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    for _ in range(3):  # there are two places
+        events = await tasks.events(_asks("task", task_id, EVERYBODY), _stays)
+        assert isinstance(events, Stream)
+        async with asyncio.timeout(5):
+            await send_stream(events, _stays, send)
