@@ -117,7 +117,7 @@ async def test_a_paused_queue_waits_and_goes_on(database_url: str, redis_url: st
 async def test_a_full_queue_takes_no_more_until_it_has_drained(database_url: str, redis_url: str) -> None:
     """Filled to the limit: 429, with the time that the measured rate needs; drained: 201 again."""
     async with service(database_url, redis_url, **HANDLERS, **QUICK, max_pending=20) as taskmill:
-        quick = {"content": {"seconds": 0.1}, "kind": "sleep"}
+        quick = {"content": {"seconds": 0.3}, "kind": "sleep"}  # some seconds in all, so that the rate is seen
         for _ in range(20):
             await taskmill.create(quick["content"], kind="sleep")
         for path, body in (("/task", quick), ("/group", {"tasks": [quick] * 5})):
@@ -139,7 +139,7 @@ async def test_a_full_queue_takes_no_more_until_it_has_drained(database_url: str
 
         await until(has_room, every=0.1)
         assert all(1 <= seconds <= 60 for seconds in waits)
-        assert min(waits) <= 10  # ten a second, counted since the first was created
+        assert min(waits) <= 20  # three a second, counted since the first was created
 
 
 async def test_bad_requests_about_queues(refusals: Refusals) -> None:
