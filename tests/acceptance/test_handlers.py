@@ -172,7 +172,11 @@ async def test_a_kind_that_is_not_there_says_so_at_the_start(database_url: str, 
         ("handler_modules", "tests.handlers.nowhere", "HANDLER_MODULES: importing tests.handlers.nowhere fails"),
         ("handler_modules", "tests.handlers", "HANDLER_MODULES: tests.handlers has no HANDLERS"),
         ("handler_modules", "tests.handlers.same", "HANDLER_MODULES: there are two handlers of kind 'simulate'"),
-        ("consumer_queues", "slwo", "CONSUMER_QUEUES: no kind has the queue 'slwo'; there are: bulk, callbacks, default"),
+        (
+            "consumer_queues",
+            "slwo",
+            "CONSUMER_QUEUES: no kind has the queue 'slwo'; there are: bulk, callbacks, default",
+        ),
     ):
         async with Service(database_url, redis_url, **{setting: value}) as taskmill:
             consumer = taskmill.launch_consumer()

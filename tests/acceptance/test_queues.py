@@ -81,7 +81,7 @@ async def test_why_and_what_queues_have(database_url: str, redis_url: str) -> No
         assert (
             set(consumer["kinds"])
             == set(queue["kinds"])
-            == {*("simulate", "http", "bulk", "flaky", "hopeless", "sleep", "number_rows", "number_rows_in_child")}
+            == {*("simulate", "http", "flaky", "hopeless", "sleep", "number_rows", "number_rows_in_child")}
         )
         queues = (await taskmill.client.get("/queue")).json()["queues"]
         assert [(queue["name"], queue["kinds"]) for queue in queues if queue["name"] != "default"] == [
