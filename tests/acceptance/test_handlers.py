@@ -175,7 +175,7 @@ async def test_a_kind_that_is_not_there_says_so_at_the_start(database_url: str, 
         (
             "consumer_queues",
             "slwo",
-            "CONSUMER_QUEUES: no kind has the queue 'slwo'; there are: bulk, callbacks, default",
+            "CONSUMER_QUEUES: no kind has the queue 'slwo'; there are: bulk, ",
         ),
     ):
         async with Service(database_url, redis_url, **{setting: value}) as taskmill:
