@@ -88,7 +88,8 @@ class Backpressure:
             retry_after = min(max(1, math.ceil(seconds)), _LONGEST_WAIT_SECONDS)
             raise ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                f"The queue {queue!r} is full: it holds {self._limit} pending tasks at most (MAX_PENDING). "
+                f"The queue {queue!r} has no room for {count} more: it holds {self._limit} pending tasks at most "
+                f"(MAX_PENDING). "
                 "Try again after Retry-After.",
                 headers={"Retry-After": str(retry_after)},
             )

@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.bulk_api import BulkApi
 from app.api.bulk_schemas import BULK_EXAMPLES, BulkBody
+from app.api.idempotency_key import PARAMETER, REPLAYED_HEADER
 from app.api.list_api import MOST, USUAL, ListApi
-from app.api.route import NO_DATABASE, BytesRoute, accepts, example, problems
+from app.api.route import NO_DATABASE, WRONG_BODY, BytesRoute, accepts, example, problems
 from app.api.task_schemas import TASK_EXAMPLE, TaskView
 from app.core.task import TaskStatus
 
@@ -79,15 +80,15 @@ def list_routes(api: ListApi, bulk: BulkApi) -> list[BytesRoute]:
             tags=["task"],
             response_model=TaskView,
             response_description="The task that does it is kept.",
-            openapi_extra={"requestBody": accepts(BulkBody, BULK_EXAMPLES)},
-            responses={HTTPStatus.CREATED: example(BULK_TASK_EXAMPLE)}
+            openapi_extra={"requestBody": accepts(BulkBody, BULK_EXAMPLES), "parameters": [PARAMETER]},
+            responses={HTTPStatus.CREATED: example(BULK_TASK_EXAMPLE) | {"headers": REPLAYED_HEADER}}
             | problems(
                 "/task/bulk",
                 {
-                    HTTPStatus.BAD_REQUEST: "The body is not JSON.",
+                    HTTPStatus.BAD_REQUEST: "The body is not JSON, or the Idempotency-Key is none.",
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than BODY_LIMIT_BYTES.",
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is not application/json.",
-                    HTTPStatus.UNPROCESSABLE_ENTITY: "The body is JSON, but not what this call takes.",
+                    HTTPStatus.UNPROCESSABLE_ENTITY: WRONG_BODY,
                     HTTPStatus.INTERNAL_SERVER_ERROR: NO_DATABASE,
                 },
             ),

@@ -17,9 +17,10 @@ from tests.support.wire import JSON, connect, request
 BODIES: dict[str, Any] = {
     "/task": {"content": "hello", "delay_seconds": 3600},
     "/task/batch": [{"content": 1}, {"wrong": 1}, {"content": 2, "priority": "high"}],
+    "/task/bulk": {"action": "cancel", "filter": {"kind": ["gone"]}, "dry_run": True},
     "/group": {"tasks": [{"content": 1}, {"content": 2}], "then": {}},
 }
-STATUS = {"/task": 201, "/task/batch": 207, "/group": 201}
+STATUS = {"/task": 201, "/task/batch": 207, "/task/bulk": 201, "/group": 201}
 
 WRONG_KEYS = {
     "empty": ["Idempotency-Key:"],
@@ -73,7 +74,8 @@ async def test_an_api_killed_between_commit_and_answer(
 ) -> None:
     """The COMMIT is done, its answer is held back, and the process is killed: the key answers from another one."""
     mark, headers = f"KILLED{path}", {"Idempotency-Key": "1"}
-    body = json.loads(json.dumps(BODIES[path]).replace('"content": 1', f'"content": "{mark}"').replace("hello", mark))
+    text = json.dumps(BODIES[path]).replace('"content": 1', f'"content": "{mark}"')
+    body = json.loads(text.replace("hello", mark).replace("gone", mark))
 
     def hold_the_answer(data: bytes) -> bool:
         if mark.encode() in data:
@@ -109,13 +111,13 @@ async def test_another_body_is_422_and_errors_are_not_remembered(refusals: Refus
     assert (made.status_code, made.headers.get("idempotent-replayed")) == (STATUS[path], None)
     again = await live.client.post(path, json=BODIES[path], headers={"Idempotency-Key": '"k1"'})  # the same key, quoted
     assert (again.content, again.headers["idempotent-replayed"]) == (made.content, "true")
-    body = json.dumps(
-        {"content": MARKER}
-        if path == "/task"
-        else [{"content": MARKER}]
-        if "batch" in path
-        else {"tasks": [{"content": MARKER}]}
-    ).encode()
+    other: dict[str, Any] = {
+        "/task": {"content": MARKER},
+        "/task/batch": [{"content": MARKER}],
+        "/task/bulk": {"action": "cancel", "filter": {"kind": [MARKER]}},
+        "/group": {"tasks": [{"content": MARKER}]},
+    }
+    body = json.dumps(other[path]).encode()
     await refusals.refuse(request("POST", path, JSON, "Idempotency-Key: k1", body=body), 422)
 
 

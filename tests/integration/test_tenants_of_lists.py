@@ -60,7 +60,9 @@ async def test_each_key_has_its_own_tasks(
     assert await listed(_asks("c", Role.ADMIN)) == ([str(i) for i in newest_first[:10]], False)
 
     body = {"action": "cancel", "filter": {"kind": ["simulate"]}}
-    bulk = json.loads(await BulkApi(services).create(_asks("b"), lambda: _sends(body)))
+    made = await BulkApi(services).create(_asks("b"), lambda: _sends(body))
+    assert isinstance(made, bytes)
+    bulk = json.loads(made)
     assert bulk["tenant"] == "b"
     async with consuming(settings, events):
         await until(lambda: sql.fetchval("SELECT status = 'completed' FROM tasks WHERE id = $1", bulk["id"]))

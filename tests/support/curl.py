@@ -11,7 +11,7 @@ import httpx2
 # What differs from run to run. An id on the page stands for the id that the service gave in its place.
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"
-_VOLATILE = {"next", "host", "pid", "version"}
+_VOLATILE = {"next", "host", "pid", "version", "counts", "oldest_wait_seconds"}
 _CHANCE = [(r"^retry: \d+", "retry: N"), (r"cursor=[\w-]+", "cursor=C"), (r"msg_[0-9a-f]{32}", "msg_ID")]
 _OWN_HEADERS = {"date", "server", "content-length", "connection", "transfer-encoding"}
 
@@ -42,6 +42,7 @@ async def run(client: httpx2.AsyncClient, command: str, ids: dict[str, str]) -> 
     """What the command prints. `ids`: those of the page, and what they are here."""
     for told, real in ids.items():
         command = command.replace(told, real)
+    command, _, wanted = command.partition(" | grep ")
     words = shlex.split(command.replace("\\\n", " "))[1:]
     method, headers, body, url, shows_headers = None, {}, None, "", False
     while words:
@@ -63,6 +64,8 @@ async def run(client: httpx2.AsyncClient, command: str, ids: dict[str, str]) -> 
                 assert not word.startswith("-"), word
                 url = word.removeprefix("localhost:8000")
     answer = await client.request(method or ("GET" if body is None else "POST"), url, content=body, headers=headers)
+    if wanted:
+        return "".join(line + "\n" for line in answer.text.splitlines() if wanted in line)
     if not shows_headers:
         return answer.text.rstrip("\n") + "\n"
     lines = [f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}"]
@@ -95,9 +98,7 @@ def masked(answer: str) -> str:
 
 def _masked(value: Any) -> Any:
     if isinstance(value, dict):
-        return {
-            name: "..." if name in _VOLATILE and inner is not None else _masked(inner) for name, inner in value.items()
-        }
+        return {name: "..." if name in _VOLATILE else _masked(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_masked(inner) for inner in value]
     return "NUMBER" if isinstance(value, float) else value

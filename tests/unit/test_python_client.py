@@ -242,3 +242,10 @@ def test_what_is_no_json_is_not_sent() -> None:
     with pytest.raises(ValueError, match="time zone"):
         client._new_task({"content": 1, "run_at": datetime(2026, 1, 1)})  # noqa: DTZ001 - that is the point
     assert client._new_task({"content": None, "kind": None}) == {"content": None}
+
+
+@pytest.mark.parametrize("key", ["", "a\r\nb", "é", 'a"b', "a\\b", "x" * 251])
+def test_a_key_that_cannot_be_sent_is_refused(key: str) -> None:
+    """Before anything is sent, and not after some tries."""
+    with pytest.raises(ValueError, match="idempotency_key"):
+        client._post("/task", {"content": 1}, key)

@@ -11,6 +11,7 @@ they make them.
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -45,6 +46,7 @@ Status = Literal["pending", "processing", "completed", "failed", "canceled"]
 Priority = Literal["high", "normal", "low"]
 Id = str | UUID
 
+_KEY = re.compile(r"[ !#-\[\]-~]{1,250}")
 _TOO_LARGE = 413
 _PASSING = frozenset({429, 500, 502, 503, 504})  # the same request may do better later
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0
@@ -331,7 +333,9 @@ def _pause(error: TaskmillError, failures: int, retries: int) -> float:
 
 
 def _post(path: str, body: Any, key: str | None) -> _Call:
-    """A POST that makes nothing twice, however often it is sent."""
+    """A POST that makes nothing twice, however often it is sent. Raises ValueError for a key that can't be sent."""
+    if key is not None and not _KEY.fullmatch(key):
+        raise ValueError("an idempotency_key has 1 to 250 printable ASCII characters, no quote and no backslash")
     content = body if isinstance(body, bytes) else _encode(body)
     headers = {"Content-Type": "application/json", "Idempotency-Key": f'"{key or uuid4()}"'}
     return _Call("POST", path, body=content, headers=headers)
