@@ -1,0 +1,36 @@
+"""What faults are injected into: servers, processes, links between them, and load on it all."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.chaos.history import History, Injected
+from tests.chaos.load import Load
+from tests.chaos.processes import Processes
+from tests.chaos.servers import ChaosServers
+from tests.support.types import Connection
+
+BEAT_SECONDS, LEASE_SECONDS, POLL_SECONDS = 0.5, 2.5, 0.5
+SWEEP_SECONDS = POLL_SECONDS * 1.1  # jittered
+GRACE_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Scene:
+    """The whole of a running service. Faults leave it as they found it: all servers up, all links whole."""
+
+    servers: ChaosServers  # PostgreSQL and Valkey that crash and come back, and the links to them
+    processes: Processes  # APIs and consumers, which are started anew when they end, as Supervisor does
+    load: Load  # clients
+    history: History
+    sql: Connection  # straight to PostgreSQL, past all links; broken by its crashes: servers.connect() makes another
+
+    @contextmanager
+    def injecting(self, fault: str, target: str) -> Iterator[None]:
+        """Note in the history that a fault lasts for as long as the block does."""
+        begun = time.time()
+        try:
+            yield
+        finally:
+            self.history.injected.append(Injected(fault, begun, time.time(), target))
