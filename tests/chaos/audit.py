@@ -1,0 +1,86 @@
+"""A record of each change of each task, made by PostgreSQL itself in the transaction of the change; and its reading."""
+
+import json
+from collections.abc import AsyncIterator
+
+import asyncpg
+
+from tests.chaos.history import History, Transition
+from tests.support.types import Connection
+
+_PREFETCH = 5_000  # rows of one round trip
+
+# A row's changes are made one after another, each while its lock is held, so their numbers are in that order (the
+# sequence caches none). `at` is the time of the change, a little before its COMMIT.
+_INSTALL = """
+CREATE TABLE effects (task uuid NOT NULL, n integer NOT NULL);
+
+CREATE TABLE audit (
+    seq bigint GENERATED ALWAYS AS IDENTITY,
+    at timestamptz NOT NULL,
+    task uuid NOT NULL,
+    old text,
+    new text NOT NULL,
+    old_claim uuid,
+    claim uuid,
+    old_consumer uuid,
+    consumer uuid,
+    attempt integer NOT NULL,
+    lost_count integer NOT NULL,
+    error_code text
+);
+
+CREATE FUNCTION audit_insert() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO audit (at, task, new, claim, consumer, attempt, lost_count)
+    VALUES (clock_timestamp(), NEW.id, NEW.status, NEW.claim_id, NEW.consumer_id, NEW.attempt, NEW.lost_count);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION audit_update() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO audit (at, task, old, new, old_claim, claim, old_consumer, consumer, attempt, lost_count, error_code)
+    VALUES (clock_timestamp(), NEW.id, OLD.status, NEW.status, OLD.claim_id, NEW.claim_id, OLD.consumer_id,
+        NEW.consumer_id, NEW.attempt, NEW.lost_count, NEW.error ->> 'code');
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER audit_insert AFTER INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION audit_insert();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON tasks FOR EACH ROW
+WHEN ((OLD.status, OLD.claim_id, OLD.consumer_id, OLD.attempt, OLD.lost_count)
+    IS DISTINCT FROM (NEW.status, NEW.claim_id, NEW.consumer_id, NEW.attempt, NEW.lost_count))
+EXECUTE FUNCTION audit_update();
+"""
+
+_TRANSITIONS = """
+SELECT seq, extract(epoch FROM at)::float8, task, coalesce(old, ''), new,
+    coalesce(old_claim::text, ''), coalesce(claim::text, ''),
+    coalesce(old_consumer::text, ''), coalesce(consumer::text, ''),
+    attempt, lost_count, coalesce(error_code, '')
+FROM audit ORDER BY seq
+"""
+
+
+async def install(sql: Connection) -> None:
+    """Keep a record from here on. The schema must be there (app.db.migrate)."""
+    await sql.execute(_INSTALL)
+
+
+async def read_audit(sql: Connection, history: History) -> None:
+    """Fill in what PostgreSQL knows: transitions, tasks, groups and effects, of one moment.
+
+    Ids are text, JSON is parsed, other columns are as asyncpg has them.
+    """
+    await sql.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")
+    for name in ("json", "jsonb"):
+        await sql.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads, format="text")
+    async with sql.transaction(isolation="repeatable_read", readonly=True):
+        history.transitions = [Transition(*row) async for row in _rows(sql, _TRANSITIONS)]
+        history.tasks = [dict(row) async for row in _rows(sql, "SELECT * FROM tasks ORDER BY id")]
+        history.groups = [dict(row) async for row in _rows(sql, "SELECT * FROM groups ORDER BY id")]
+        history.effects = [(row[0], row[1]) async for row in _rows(sql, "SELECT task, n FROM effects")]
+
+
+def _rows(sql: Connection, query: str) -> AsyncIterator[asyncpg.Record]:
+    return sql.cursor(query, prefetch=_PREFETCH).__aiter__()

@@ -1,0 +1,161 @@
+"""The kinds of tasks that the suite runs (HANDLER_MODULES=tests.chaos.handlers).
+
+Each run notes its start and its end, of whichever kind, as one line in a file of its process in CHAOS_FOLDER: one
+write(2) to a descriptor in append mode, which the kernel keeps whatever becomes of the process. tests/chaos/runs.py
+reads them. The claim is that of the tools which the run was handed; in child processes these are the same.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from app.handler_api import Done, Fail, GroupResult, Handler, Options, Payload, Progress, Retry, TaskContext
+
+AGAIN_SECONDS = 0.05  # between two attempts of what fails at first
+INSERT_EFFECT = "INSERT INTO effects (task, n) SELECT $1, generate_series($2::integer, $3::integer)"
+
+_descriptors: dict[int, int] = {}  # by process: a fork does not write into its parent's file
+
+
+class Marked(Payload, kind="chaos_marked"):
+    """What each content has. `marker`: of the call that asked for it. `index`: its place in that; -1 for a `then`."""
+
+    marker: str
+    index: int = 0
+
+
+class Noop(Marked, kind="chaos_noop"):
+    """Ends at once."""
+
+
+class Sleep(Marked, kind="chaos_sleep"):
+    """Sleeps."""
+
+    seconds: float
+
+
+class Block(Sleep, kind="chaos_block"):
+    """Blocks the event loop, as a handler should not."""
+
+
+class BlockInChild(Sleep, kind="chaos_block_in_child"):
+    """Blocks, where it may."""
+
+
+class Flaky(Marked, kind="chaos_flaky"):
+    """Fails at its first attempts."""
+
+    failures: int
+
+
+class Failing(Marked, kind="chaos_failing"):
+    """Fails, retried or not."""
+
+
+class Steps(Marked, kind="chaos_steps"):
+    """Writes the numbers from 1 to `rows` into `effects`, `step` in each checkpoint, with a pause after each."""
+
+    rows: int
+    step: int
+    seconds: float
+
+
+class StepsInChild(Steps, kind="chaos_steps_in_child"):
+    """The same in a child process."""
+
+
+class Poison(Marked, kind="chaos_poison"):
+    """Kills the process in which it runs."""
+
+
+class Then(Marked, kind="chaos_then"):
+    """Follows a group."""
+
+    group: GroupResult
+
+
+@contextmanager
+def _recorded(task: TaskContext[Any]) -> Iterator[None]:
+    _note(task, "start")
+    try:
+        yield
+    except (asyncio.CancelledError, SystemExit):
+        _note(task, "canceled")
+        raise
+    except BaseException:
+        _note(task, "end")
+        raise
+    _note(task, "end")
+
+
+def _note(task: TaskContext[Any], phase: str) -> None:
+    pid = os.getpid()
+    if pid not in _descriptors:
+        path = os.path.join(os.environ["CHAOS_FOLDER"], f"{pid}.runs")  # noqa: PTH118 - on the path of each run
+        _descriptors[pid] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    claim_id = cast("Any", task.tools).claim.claim_id
+    line = f"{time.time():.6f} {task.id} {claim_id} {task.attempt} {phase} {pid}\n"
+    os.write(_descriptors[pid], line.encode())
+
+
+async def _noop(_: Noop, task: TaskContext[Options]) -> None:
+    with _recorded(task):
+        pass
+
+
+async def _sleep(payload: Sleep, task: TaskContext[Options]) -> None:
+    with _recorded(task):
+        await asyncio.sleep(payload.seconds)
+
+
+async def _block(payload: Sleep, task: TaskContext[Options]) -> None:
+    with _recorded(task):
+        time.sleep(payload.seconds)  # noqa: ASYNC251 - that is what it is for
+
+
+async def _flaky(payload: Flaky, task: TaskContext[Options]) -> Done | Retry:
+    with _recorded(task):
+        return Done() if task.attempt > payload.failures else Retry(AGAIN_SECONDS, "Not yet.")
+
+
+async def _failing(_: Failing, task: TaskContext[Options]) -> Fail:
+    with _recorded(task):
+        return Fail("As always.")
+
+
+async def _steps(payload: Steps, task: TaskContext[Options]) -> None:
+    with _recorded(task):
+        for done in range(task.cursor or 0, payload.rows, payload.step):
+            until = min(done + payload.step, payload.rows)
+            async with task.checkpoint(progress=Progress(until, payload.rows), cursor=until) as db:
+                await db.execute(INSERT_EFFECT, task.id, done + 1, until)
+            await asyncio.sleep(payload.seconds)
+
+
+async def _poison(_: Poison, task: TaskContext[Options]) -> None:
+    with _recorded(task):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def _then(_: Then, task: TaskContext[Options]) -> None:
+    with _recorded(task):
+        pass
+
+
+# Attempts that fail because PostgreSQL is away count, so there are enough of them.
+HANDLERS = (
+    Handler(Noop, _noop),
+    Handler(Sleep, _sleep),
+    Handler(Block, _block),
+    Handler(BlockInChild, _block, isolation="process"),
+    Handler(Flaky, _flaky, max_attempts=20),
+    Handler(Failing, _failing),
+    Handler(Steps, _steps, max_attempts=1_000, retry_base_seconds=0.1, retry_cap_seconds=1),
+    Handler(StepsInChild, _steps, isolation="process", max_attempts=1_000, retry_base_seconds=0.1, retry_cap_seconds=1),
+    Handler(Poison, _poison),
+    Handler(Then, _then),
+)
