@@ -8,7 +8,7 @@ from tests.chaos.history import Transition
 REUSED, UNCLAIMED, FOREIGN, STALE = "claim used twice", "no claim", "claim of another", "stale finish"
 TWO_STARTS, UNKNOWN_RUN, NO_END = "two runs under a claim", "run without a claim", "completed without its run"
 MISCOUNTED = "miscounted"
-MAX_LOST = 3
+MAX_LOST = 3  # as the processes are told
 
 
 def fresh(index: Index) -> Iterator[Violation]:

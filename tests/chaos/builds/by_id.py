@@ -1,0 +1,5 @@
+"""Finish by `WHERE id` alone, as several well-known queues do."""
+
+from tests.chaos.builds import weaken
+
+weaken("WHERE tasks.id = mine.id")
