@@ -1,0 +1,113 @@
+"""A history sorted once for all checks, and what a violation is."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeAlias
+
+from tests.chaos.history import Call, History, Outcome, Run, Transition
+
+ENDED = frozenset({"completed", "failed", "canceled"})
+
+
+class Violation(NamedTuple):
+    """Something that a promise excludes. `evidence` is one line with the ids, times and claims of it."""
+
+    rule: str
+    evidence: str
+
+    def __str__(self) -> str:
+        """As it is printed."""
+        return f"{self.rule}: {self.evidence}"
+
+
+class Row(NamedTuple):
+    """What checks need of a task's last row; "" and 0 where a column is null."""
+
+    id: str
+    kind: str
+    status: str
+    claim: str
+    attempt: int
+    lost_count: int
+    version: int
+    run_at: float
+    group: str
+    key: str
+    limit: int
+    callback_of: str
+    content: Mapping[str, Any]
+    result: Any
+    error: Mapping[str, Any]
+
+    @property
+    def marker(self) -> str:
+        """Which intent made it; "" for what Taskmill makes by itself."""
+        return str(self.content.get("marker", ""))
+
+
+class Index:
+    """A history by task, claim, marker and verb."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.rows = {row.id: row for row in map(_row, history.tasks)}
+        self.groups = {str(group["id"]): group for group in history.groups}
+        self.chains: dict[str, list[Transition]] = defaultdict(list)
+        for change in history.transitions:
+            self.chains[change.task].append(change)
+        for chain in self.chains.values():
+            chain.sort()  # by seq
+        self.runs: dict[str, list[Run]] = defaultdict(list)
+        for run in history.runs:
+            self.runs[run.claim].append(run)
+        self.calls: dict[str, list[Call]] = defaultdict(list)
+        for call in history.calls:
+            self.calls[call.verb].append(call)
+        ends = (change.at for change in history.transitions), (call.ended for call in history.calls)
+        self.now = max((at for each in ends for at in each), default=0.0)  # when all had settled
+
+    def acknowledged(self, *verbs: str) -> Iterable[Call]:
+        """The calls of these verbs that a 2xx has answered."""
+        return (call for verb in verbs for call in self.calls[verb] if call.outcome is Outcome.OK)
+
+
+Check: TypeAlias = Callable[[Index], Iterable[Violation]]
+
+
+def clock(at: float) -> str:
+    """A time of day with milliseconds, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def said(change: Transition) -> str:
+    """A transition in words."""
+    claims = f"claim {change.old_claim or '-'} -> {change.claim or '-'}"
+    counts = f"attempt {change.attempt}, lost {change.lost_count}"
+    return f"task {change.task} {change.old or 'new'} -> {change.new} at {clock(change.at)}, {claims}, {counts}"
+
+
+def seconds(time: Any) -> float:
+    """A time of a row, in seconds since the epoch; 0 for null."""
+    return time.timestamp() if isinstance(time, datetime) else float(time or 0)
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    content = row["content"]
+    return Row(
+        id=str(row["id"]),
+        kind=row["kind"],
+        status=row["status"],
+        claim=str(row["claim_id"] or ""),
+        attempt=row["attempt"],
+        lost_count=row["lost_count"],
+        version=row["version"],
+        run_at=seconds(row["run_at"]),
+        group=str(row["group_id"] or ""),
+        key=row["concurrency_key"] or "",
+        limit=row["concurrency_limit"],
+        callback_of=str(row["callback_of"] or ""),
+        content=content if isinstance(content, dict) else {},
+        result=row["result"],
+        error=row["error"] or {},
+    )
