@@ -43,7 +43,9 @@ class Block(Sleep, kind="chaos_block"):
 
 
 class BlockInChild(Sleep, kind="chaos_block_in_child"):
-    """Blocks, where it may."""
+    """Blocks, where it may. `is_deaf`: to SIGTERM as well, so that only SIGKILL ends it."""
+
+    is_deaf: bool = False
 
 
 class Flaky(Marked, kind="chaos_flaky"):
@@ -117,6 +119,12 @@ async def _block(payload: Sleep, task: TaskContext[Options]) -> None:
         time.sleep(payload.seconds)  # noqa: ASYNC251 - that is what it is for
 
 
+async def _block_in_child(payload: BlockInChild, task: TaskContext[Options]) -> None:
+    if payload.is_deaf:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    await _block(payload, task)
+
+
 async def _flaky(payload: Flaky, task: TaskContext[Options]) -> Done | Retry:
     with _recorded(task):
         return Done() if task.attempt > payload.failures else Retry(AGAIN_SECONDS, "Not yet.")
@@ -151,7 +159,7 @@ HANDLERS = (
     Handler(Noop, _noop),
     Handler(Sleep, _sleep),
     Handler(Block, _block),
-    Handler(BlockInChild, _block, isolation="process"),
+    Handler(BlockInChild, _block_in_child, isolation="process"),
     Handler(Flaky, _flaky, max_attempts=20),
     Handler(Failing, _failing),
     Handler(Steps, _steps, max_attempts=1_000, retry_base_seconds=0.1, retry_cap_seconds=1),

@@ -1,23 +1,113 @@
-"""Reads what handlers have written of their runs."""
+"""Reads what handlers have written of their runs: when all is over, or while they run."""
 
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.chaos.history import Run
 
+_LOOK_SECONDS = 0.002  # a start is known so much later
+_SCAN_SECONDS = 0.1  # for files of new processes
+_REMEMBERED = 20_000
+
 
 def read_runs(folder: Path) -> list[Run]:
     """All starts and ends of all processes, in the order of time."""
-    runs = [run for path in folder.glob("*.runs") for run in read_run_file(path)]
+    runs = [_run(line) for path in folder.glob("*.runs") for line in _whole_lines(path.read_bytes())]
     runs.sort()
     return runs
 
 
-def read_run_file(path: Path, offset: int = 0) -> list[Run]:
-    """What one process has written, from a place in its file on. A line that is not yet whole is left out."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read()
-    return [_run(line) for line in data[: data.rfind(b"\n") + 1].decode().splitlines()]
+class Watch:
+    """Hears of starts and ends while they happen; the last ones are remembered."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, int] = {}  # how much of each has been read; of a dead process's, nothing more comes
+        self._ended: set[str] = set()
+        self._seen: dict[tuple[str, str], Run] = {}
+        self._order: deque[tuple[str, str]] = deque()
+        self._awaited: dict[tuple[str, str], asyncio.Future[Run]] = {}
+
+    async def seen(self, task_id: str, phase: str, seconds: float) -> Run | None:
+        """Wait for the start, end or canceled of a task; None where it does not come in time."""
+        key = task_id, phase
+        if key in self._seen:
+            return self._seen[key]
+        waiting = self._awaited.setdefault(key, asyncio.get_running_loop().create_future())
+        try:
+            return await asyncio.wait_for(asyncio.shield(waiting), seconds)
+        except TimeoutError:
+            return None
+        finally:
+            self._awaited.pop(key, None)
+
+    async def run(self) -> None:
+        """Look until cancelled. What is there at first is passed over."""
+        self._scan()
+        self._pass_over()
+        scanned = time.monotonic()
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if time.monotonic() - scanned > _SCAN_SECONDS:
+                self._scan()
+                scanned = time.monotonic()
+            for path in self._files:
+                self._read(path)
+
+    def _pass_over(self) -> None:
+        for path in self._files:
+            self._files[path] = Path(path).stat().st_size
+
+    def _scan(self) -> None:
+        for path in self._folder.glob("*.runs"):
+            name = str(path)
+            if name not in self._ended and name not in self._files:
+                self._files[name] = 0
+        for name in list(self._files):
+            if not Path(f"/proc/{Path(name).stem}").exists():
+                self._read(name)
+                del self._files[name]
+                self._ended.add(name)
+
+    def _read(self, path: str) -> None:
+        with Path(path).open("rb", buffering=0) as file:
+            file.seek(self._files[path])
+            data = file.read()
+        self._files[path] += data.rfind(b"\n") + 1
+        for line in _whole_lines(data):
+            self._note(_run(line))
+
+    def _note(self, run: Run) -> None:
+        key = run.task, run.phase
+        self._seen[key] = run
+        self._order.append(key)
+        if len(self._order) > _REMEMBERED:
+            self._seen.pop(self._order.popleft(), None)
+        waiting = self._awaited.pop(key, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(run)
+
+
+@asynccontextmanager
+async def watching(folder: Path) -> AsyncIterator[Watch]:
+    """A watch on the folder while the block lasts."""
+    watch = Watch(folder)
+    looking = asyncio.create_task(watch.run())
+    await asyncio.sleep(0)
+    try:
+        yield watch
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+def _whole_lines(data: bytes) -> list[str]:
+    """Without a last line that has no end yet."""
+    return data[: data.rfind(b"\n") + 1].decode().splitlines()
 
 
 def _run(line: str) -> Run:

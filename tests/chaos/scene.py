@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.chaos.history import History, Injected
 from tests.chaos.load import Load
@@ -24,6 +25,7 @@ class Scene:
     processes: Processes  # APIs and consumers, which are started anew when they end, as Supervisor does
     load: Load  # clients
     history: History
+    runs: Path  # folder in which handlers note their runs: CHAOS_FOLDER
     sql: Connection  # straight to PostgreSQL, past all links; broken by its crashes: servers.connect() makes another
 
     @contextmanager
