@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
+from uuid import UUID
 
 from app.handler_api import Done, Fail, GroupResult, Handler, Options, Payload, Progress, Retry, TaskContext
 
@@ -81,10 +82,11 @@ class Then(Marked, kind="chaos_then"):
 
 
 @contextmanager
-def _recorded(task: TaskContext[Any]) -> Iterator[None]:
+def _recorded(task: TaskContext[Any]) -> Iterator[dict[str, str]]:
+    """Yields the result of a run that completes: by whose claim it was. The checker compares it with the row's."""
     _note(task, "start")
     try:
-        yield
+        yield {"claim": str(_claim_id(task))}
     except (asyncio.CancelledError, SystemExit):
         _note(task, "canceled")
         raise
@@ -94,40 +96,45 @@ def _recorded(task: TaskContext[Any]) -> Iterator[None]:
     _note(task, "end")
 
 
+def _claim_id(task: TaskContext[Any]) -> UUID:
+    return cast("UUID", cast("Any", task.tools).claim.claim_id)
+
+
 def _note(task: TaskContext[Any], phase: str) -> None:
     pid = os.getpid()
     if pid not in _descriptors:
         path = os.path.join(os.environ["CHAOS_FOLDER"], f"{pid}.runs")  # noqa: PTH118 - on the path of each run
         _descriptors[pid] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-    claim_id = cast("Any", task.tools).claim.claim_id
-    line = f"{time.time():.6f} {task.id} {claim_id} {task.attempt} {phase} {pid}\n"
+    line = f"{time.time():.6f} {task.id} {_claim_id(task)} {task.attempt} {phase} {pid}\n"
     os.write(_descriptors[pid], line.encode())
 
 
-async def _noop(_: Noop, task: TaskContext[Options]) -> None:
-    with _recorded(task):
-        pass
+async def _noop(_: Noop, task: TaskContext[Options]) -> dict[str, str]:
+    with _recorded(task) as result:
+        return result
 
 
-async def _sleep(payload: Sleep, task: TaskContext[Options]) -> None:
-    with _recorded(task):
+async def _sleep(payload: Sleep, task: TaskContext[Options]) -> dict[str, str]:
+    with _recorded(task) as result:
         await asyncio.sleep(payload.seconds)
+        return result
 
 
-async def _block(payload: Sleep, task: TaskContext[Options]) -> None:
-    with _recorded(task):
+async def _block(payload: Sleep, task: TaskContext[Options]) -> dict[str, str]:
+    with _recorded(task) as result:
         time.sleep(payload.seconds)  # noqa: ASYNC251 - that is what it is for
+        return result
 
 
-async def _block_in_child(payload: BlockInChild, task: TaskContext[Options]) -> None:
+async def _block_in_child(payload: BlockInChild, task: TaskContext[Options]) -> dict[str, str]:
     if payload.is_deaf:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    await _block(payload, task)
+    return await _block(payload, task)
 
 
 async def _flaky(payload: Flaky, task: TaskContext[Options]) -> Done | Retry:
-    with _recorded(task):
-        return Done() if task.attempt > payload.failures else Retry(AGAIN_SECONDS, "Not yet.")
+    with _recorded(task) as result:
+        return Done(result) if task.attempt > payload.failures else Retry(AGAIN_SECONDS, "Not yet.")
 
 
 async def _failing(_: Failing, task: TaskContext[Options]) -> Fail:
@@ -135,13 +142,14 @@ async def _failing(_: Failing, task: TaskContext[Options]) -> Fail:
         return Fail("As always.")
 
 
-async def _steps(payload: Steps, task: TaskContext[Options]) -> None:
-    with _recorded(task):
+async def _steps(payload: Steps, task: TaskContext[Options]) -> dict[str, str]:
+    with _recorded(task) as result:
         for done in range(task.cursor or 0, payload.rows, payload.step):
             until = min(done + payload.step, payload.rows)
             async with task.checkpoint(progress=Progress(until, payload.rows), cursor=until) as db:
                 await db.execute(INSERT_EFFECT, task.id, done + 1, until)
             await asyncio.sleep(payload.seconds)
+        return result
 
 
 async def _poison(_: Poison, task: TaskContext[Options]) -> None:
@@ -149,9 +157,9 @@ async def _poison(_: Poison, task: TaskContext[Options]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def _then(_: Then, task: TaskContext[Options]) -> None:
-    with _recorded(task):
-        pass
+async def _then(_: Then, task: TaskContext[Options]) -> dict[str, str]:
+    with _recorded(task) as result:
+        return result
 
 
 # Attempts that fail because PostgreSQL is away count, so there are enough of them.
