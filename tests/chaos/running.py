@@ -1,15 +1,17 @@
 """A whole service on servers of its own, made for being broken."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
-from tests.chaos.audit import install
+from tests.chaos.audit import install, read_audit
 from tests.chaos.checks.claims import MAX_LOST
 from tests.chaos.history import History
 from tests.chaos.load import Load
 from tests.chaos.processes import Processes
+from tests.chaos.runs import read_runs
 from tests.chaos.scene import BEAT_SECONDS, GRACE_SECONDS, LEASE_SECONDS, POLL_SECONDS, Scene
 from tests.chaos.servers import ChaosServers, chaos_servers
 
@@ -22,8 +24,8 @@ async def running(folder: Path, seed: int, build: str = "normal") -> AsyncIterat
     """Servers, 2 APIs and 4 consumers in an empty folder; clients that have not begun. Half of them use the links."""
     history = History()
     logs, runs = folder / "logs", folder / "runs"
-    for each in (folder, logs, runs):
-        each.mkdir(exist_ok=True)
+    for each in (folder.parent, folder, logs, runs):
+        each.mkdir(parents=True, exist_ok=True)
         each.chmod(_FOLDER_MODE)
     async with chaos_servers(folder) as servers:
         sql = await servers.connect()
@@ -74,3 +76,14 @@ def _through(servers: ChaosServers, role: str) -> dict[str, str]:
 def _address(url: str) -> tuple[str, int]:
     host, _, port = url.removeprefix("http://").partition(":")
     return host, int(port)
+
+
+async def read_all(scene: Scene) -> History:
+    """The whole history, once the load has settled."""
+    sql = await scene.servers.connect()
+    try:
+        await read_audit(sql, scene.history)
+    finally:
+        await sql.close()
+    scene.history.runs = await asyncio.to_thread(read_runs, scene.runs)
+    return scene.history

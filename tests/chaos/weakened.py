@@ -1,0 +1,92 @@
+"""The checker's own proof: in weakened builds it finds what they do wrong, and in the normal one nothing."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from tests.chaos.checker import check
+from tests.chaos.client import Client
+from tests.chaos.faults.races import RACES
+from tests.chaos.running import BUILDS, read_all, running
+from tests.chaos.scene import LEASE_SECONDS, Scene
+
+_RATE = 40.0
+_ROUNDS = 2
+_FROZEN, _FROZEN_SECONDS = 3, 2 * LEASE_SECONDS
+# Asleep when its consumer is frozen, over when that one wakes; and run by another until after that.
+_TASKS, _TASK_SECONDS = 80, 3.6
+_START_SECONDS = 0.7
+_RACES = 200
+_SETTLE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the checker found in one build. `transitions`: among so many."""
+
+    build: str
+    found: Counter[str]
+    transitions: int
+    stuck: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether that is as it should be."""
+        return bool(self.found) != (self.build == "normal") and not self.stuck
+
+    def __str__(self) -> str:
+        """As it is printed."""
+        found = ", ".join(f"{count} x {rule}" for rule, count in self.found.most_common()) or "nothing"
+        return f"build {self.build}: {self.transitions:,} transitions; found {found}{'' if self.holds else ' (WRONG)'}"
+
+
+async def prove(folder: Path, seed: int, tell: Callable[[str], None]) -> list[Proof]:
+    """The same short scenario in each build, all at the same time, each in a folder and with servers of its own."""
+    starting = asyncio.Lock()  # migrations are one at a time in a process
+    proofs = await asyncio.gather(*(_prove(folder / build, seed, build, starting) for build in BUILDS))
+    for proof in proofs:
+        tell(str(proof))
+    return proofs
+
+
+async def _prove(folder: Path, seed: int, build: str, starting: asyncio.Lock) -> Proof:
+    async with AsyncExitStack() as stack:
+        async with starting:
+            scene = await stack.enter_async_context(running(folder, seed, build))
+        await scene.load.start(_RATE)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_freeze(scene, Random(f"{seed}:weakened-freeze")))
+            group.create_task(_race(scene, Random(f"{seed}:weakened-races")))
+        stuck = await scene.load.settle(_SETTLE_SECONDS)
+        await scene.load.stop()
+        verdict = check(await read_all(scene))
+    return Proof(build, verdict.by_rule(), len(scene.history.transitions), len(stuck) if build == "normal" else 0)
+
+
+async def _race(scene: Scene, random: Random) -> None:
+    await RACES.inject(scene, _RACES, random)  # its own finding is not asked for: the checker is
+
+
+async def _freeze(scene: Scene, random: Random) -> None:
+    """Stop most consumers past their lease, with tasks that will have ended when they wake."""
+    async with Client(scene.processes.url, scene.history.calls) as client:
+        for number in range(_ROUNDS):
+            await scene.processes.all_work()
+            marker = f"frozen-{number}"
+            content = {"marker": marker, "seconds": _TASK_SECONDS}
+            tasks = [{"kind": "chaos_sleep", "content": content | {"index": index}} for index in range(_TASKS)]
+            await client.batch(tasks, marker, marker)
+            await asyncio.sleep(_START_SECONDS)
+            victims = random.sample(scene.processes.consumers, _FROZEN)
+            for victim in victims:
+                scene.processes.signal(victim.pid, signal.SIGSTOP)
+            with scene.injecting("freeze", ", ".join(victim.consumer_id for victim in victims)):
+                await asyncio.sleep(_FROZEN_SECONDS)
+            for victim in victims:
+                scene.processes.signal(victim.pid, signal.SIGCONT)
+            await asyncio.sleep(_START_SECONDS)
