@@ -39,7 +39,9 @@ class Sleep(Marked, kind="chaos_sleep"):
 
 
 class Block(Sleep, kind="chaos_block"):
-    """Blocks the event loop, as a handler should not."""
+    """Blocks the event loop, as a handler should not. `first`: at its first attempt only."""
+
+    first: bool = False
 
 
 class BlockInChild(Sleep, kind="chaos_block_in_child"):
@@ -114,7 +116,8 @@ async def _sleep(payload: Sleep, task: TaskContext[Options]) -> None:
 
 async def _block(payload: Sleep, task: TaskContext[Options]) -> None:
     with _recorded(task):
-        time.sleep(payload.seconds)  # noqa: ASYNC251 - that is what it is for
+        if task.attempt == 1 or not (isinstance(payload, Block) and payload.first):
+            time.sleep(payload.seconds)  # noqa: ASYNC251 - that is what it is for
 
 
 async def _flaky(payload: Flaky, task: TaskContext[Options]) -> Done | Retry:
