@@ -1,6 +1,6 @@
 """A clock of this process that is wrong: for hosts without libfaketime."""
 
-import datetime
+import datetime as dt
 import os
 import time
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 import uuid_utils
 import uuid_utils.compat
 
-_real_time, _real_time_ns, _real_datetime = time.time, time.time_ns, datetime.datetime
+_real_time, _real_time_ns = time.time, time.time_ns
 
 
 def shift(seconds: float) -> None:
@@ -17,14 +17,14 @@ def shift(seconds: float) -> None:
     Before anything is imported that takes these by name.
     """
 
-    class Shifted(datetime.datetime):
+    class Shifted(dt.datetime):
         @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> "Shifted":
+        def now(cls, tz: dt.tzinfo | None = None) -> "Shifted":
             return cls.fromtimestamp(time.time(), tz)
 
         @classmethod
         def utcnow(cls) -> "Shifted":
-            return cls.fromtimestamp(time.time(), datetime.UTC).replace(tzinfo=None)
+            return cls.fromtimestamp(time.time(), dt.UTC).replace(tzinfo=None)
 
     def uuid7() -> UUID:
         milliseconds = int(time.time() * 1_000).to_bytes(6)
@@ -34,6 +34,6 @@ def shift(seconds: float) -> None:
 
     time.time = lambda: _real_time() + seconds
     time.time_ns = lambda: _real_time_ns() + round(seconds * 1e9)
-    datetime.datetime = Shifted  # type: ignore[misc]
+    dt.datetime = Shifted  # type: ignore[misc]
     uuid_utils.compat.uuid7 = uuid7  # type: ignore[assignment]
-    uuid_utils.uuid7 = lambda: uuid_utils.UUID(bytes=uuid7().bytes)  # type: ignore[assignment]
+    uuid_utils.uuid7 = uuid7  # type: ignore[assignment]

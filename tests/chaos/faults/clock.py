@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
+from uuid import UUID
 
 from tests.chaos.client import Client
 from tests.chaos.fault import Fault, Finding
@@ -84,30 +87,26 @@ async def _start(
 
 async def _work(client: Client, sql: Connection, prefix: str, late: list[float]) -> list[str]:
     """Short, long, delayed and canceled tasks; what has not ended as it should."""
-    short, delayed = (
-        await _create(client, f"{prefix}-short", 0.05),
-        await _create(client, f"{prefix}-later", 0.05, True),
-    )
-    longer, canceled = (
-        await _create(client, f"{prefix}-long", _LONG_SECONDS),
-        await _create(client, f"{prefix}-gone", 60),
-    )
+    short = await _create(client, f"{prefix}-short", 0.05)
+    delayed = await _create(client, f"{prefix}-later", 0.05, delay_seconds=_DELAY_SECONDS)
+    longer = await _create(client, f"{prefix}-long", _LONG_SECONDS)
+    canceled = await _create(client, f"{prefix}-gone", _END_SECONDS)
+    wrong = [f"{prefix}: the API's clock is right, by the id {task}" for task in short if _shift_of(task) < _HOUR / 2]
     await asyncio.sleep(1)
-    await asyncio.gather(*(insist(lambda task=task: client.cancel(task)) for task in canceled))
+    await asyncio.gather(*(insist(partial(client.cancel, task)) for task in canceled))
 
     async def fact() -> bool:
         return not await sql.fetchval(_LIVE, [*short, *delayed, *longer, *canceled])
 
     fact.__doc__ = "the tasks of a host with a wrong clock have ended"
     await until(fact, _END_SECONDS, 0.1)
-    wrong = []
     for name, ids, end in (
         ("short", short, "completed, attempt 1, lost 0"),
         ("delayed", delayed, "completed, attempt 1, lost 0"),
         ("longer than a lease", longer, "completed, attempt 1, lost 0"),
         ("canceled", canceled, "canceled, attempt 1, lost 0"),
     ):
-        ends = {how: count for how, count in await sql.fetch(_ENDS, ids)}
+        ends = {row[0]: row[1] for row in await sql.fetch(_ENDS, ids)}
         if ends != {end: _TASKS}:
             wrong.append(f"{prefix}: of {_TASKS} tasks ({name}) {ends}")
         wrong += [f"task {row[0]} has times that are not PostgreSQL's" for row in await sql.fetch(_STRANGE, ids)]
@@ -119,19 +118,21 @@ async def _work(client: Client, sql: Connection, prefix: str, late: list[float])
     return wrong
 
 
-async def _create(client: Client, marker: str, seconds: float, is_delayed: bool = False) -> Sequence[str]:
-    delay = {"delay_seconds": _DELAY_SECONDS} if is_delayed else {}
-    calls = await asyncio.gather(
-        *(
-            insist(lambda name=f"{marker}-{n}": client.create(_task(name, seconds) | delay, name, name))
-            for n in range(_TASKS)
-        )
-    )
-    return [call.ids[0] for call in calls]
+async def _create(client: Client, marker: str, seconds: float, **delay: float) -> Sequence[str]:
+    creates = [
+        partial(client.create, _task(f"{marker}-{n}", seconds) | delay, f"{marker}-{n}", f"{marker}-{n}")
+        for n in range(_TASKS)
+    ]
+    return [call.ids[0] for call in await asyncio.gather(*map(insist, creates))]
 
 
 def _task(marker: str, seconds: float) -> dict[str, object]:
     return {"kind": "chaos_sleep", "priority": "high", "content": {"marker": marker, "seconds": seconds}}
+
+
+def _shift_of(task: str) -> float:
+    """Seconds by which the clock was wrong that has made this id (UUID version 7)."""
+    return abs((UUID(task).int >> 80) / 1_000 - time.time())
 
 
 def _libfaketime() -> Path | None:

@@ -44,7 +44,7 @@ async def _poison(scene: Scene, dose: int, random: Random) -> Finding:
                 for poison, *others in made:
                     took.append(await sql.fetchval(_SECONDS, [poison, *others]))
                     end = await sql.fetchval(_POISON, poison)
-                    ends = {status: count for status, count in await sql.fetch(_INNOCENT, others)}
+                    ends = {row[0]: row[1] for row in await sql.fetch(_INNOCENT, others)}
                     if end != "failed consumer_lost, lost 3":
                         finding.violations.append(f"the poison task {poison} is {end}")
                     if ends != {"completed": _INNOCENTS}:
