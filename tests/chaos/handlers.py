@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
-from uuid import UUID
 
 from app.handler_api import Done, Fail, GroupResult, Handler, Options, Payload, Progress, Retry, TaskContext
 
@@ -40,13 +39,13 @@ class Sleep(Marked, kind="chaos_sleep"):
 
 
 class Block(Sleep, kind="chaos_block"):
-    """Blocks the event loop, as a handler should not."""
+    """Blocks the event loop, as a handler should not. `first`: at its first attempt only."""
+
+    first: bool = False
 
 
 class BlockInChild(Sleep, kind="chaos_block_in_child"):
-    """Blocks, where it may. `is_deaf`: to SIGTERM as well, so that only SIGKILL ends it."""
-
-    is_deaf: bool = False
+    """Blocks, where it may."""
 
 
 class Flaky(Marked, kind="chaos_flaky"):
@@ -82,11 +81,10 @@ class Then(Marked, kind="chaos_then"):
 
 
 @contextmanager
-def _recorded(task: TaskContext[Any]) -> Iterator[dict[str, str]]:
-    """Yields the result of a run that completes: by whose claim it was. The checker compares it with the row's."""
+def _recorded(task: TaskContext[Any]) -> Iterator[None]:
     _note(task, "start")
     try:
-        yield {"claim": str(_claim_id(task))}
+        yield
     except (asyncio.CancelledError, SystemExit):
         _note(task, "canceled")
         raise
@@ -96,45 +94,35 @@ def _recorded(task: TaskContext[Any]) -> Iterator[dict[str, str]]:
     _note(task, "end")
 
 
-def _claim_id(task: TaskContext[Any]) -> UUID:
-    return cast("UUID", cast("Any", task.tools).claim.claim_id)
-
-
 def _note(task: TaskContext[Any], phase: str) -> None:
     pid = os.getpid()
     if pid not in _descriptors:
         path = os.path.join(os.environ["CHAOS_FOLDER"], f"{pid}.runs")  # noqa: PTH118 - on the path of each run
         _descriptors[pid] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-    line = f"{time.time():.6f} {task.id} {_claim_id(task)} {task.attempt} {phase} {pid}\n"
+    claim_id = cast("Any", task.tools).claim.claim_id
+    line = f"{time.time():.6f} {task.id} {claim_id} {task.attempt} {phase} {pid}\n"
     os.write(_descriptors[pid], line.encode())
 
 
-async def _noop(_: Noop, task: TaskContext[Options]) -> dict[str, str]:
-    with _recorded(task) as result:
-        return result
+async def _noop(_: Noop, task: TaskContext[Options]) -> None:
+    with _recorded(task):
+        pass
 
 
-async def _sleep(payload: Sleep, task: TaskContext[Options]) -> dict[str, str]:
-    with _recorded(task) as result:
+async def _sleep(payload: Sleep, task: TaskContext[Options]) -> None:
+    with _recorded(task):
         await asyncio.sleep(payload.seconds)
-        return result
 
 
-async def _block(payload: Sleep, task: TaskContext[Options]) -> dict[str, str]:
-    with _recorded(task) as result:
-        time.sleep(payload.seconds)  # noqa: ASYNC251 - that is what it is for
-        return result
-
-
-async def _block_in_child(payload: BlockInChild, task: TaskContext[Options]) -> dict[str, str]:
-    if payload.is_deaf:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return await _block(payload, task)
+async def _block(payload: Sleep, task: TaskContext[Options]) -> None:
+    with _recorded(task):
+        if task.attempt == 1 or not (isinstance(payload, Block) and payload.first):
+            time.sleep(payload.seconds)  # noqa: ASYNC251 - that is what it is for
 
 
 async def _flaky(payload: Flaky, task: TaskContext[Options]) -> Done | Retry:
-    with _recorded(task) as result:
-        return Done(result) if task.attempt > payload.failures else Retry(AGAIN_SECONDS, "Not yet.")
+    with _recorded(task):
+        return Done() if task.attempt > payload.failures else Retry(AGAIN_SECONDS, "Not yet.")
 
 
 async def _failing(_: Failing, task: TaskContext[Options]) -> Fail:
@@ -142,14 +130,13 @@ async def _failing(_: Failing, task: TaskContext[Options]) -> Fail:
         return Fail("As always.")
 
 
-async def _steps(payload: Steps, task: TaskContext[Options]) -> dict[str, str]:
-    with _recorded(task) as result:
+async def _steps(payload: Steps, task: TaskContext[Options]) -> None:
+    with _recorded(task):
         for done in range(task.cursor or 0, payload.rows, payload.step):
             until = min(done + payload.step, payload.rows)
             async with task.checkpoint(progress=Progress(until, payload.rows), cursor=until) as db:
                 await db.execute(INSERT_EFFECT, task.id, done + 1, until)
             await asyncio.sleep(payload.seconds)
-        return result
 
 
 async def _poison(_: Poison, task: TaskContext[Options]) -> None:
@@ -157,9 +144,9 @@ async def _poison(_: Poison, task: TaskContext[Options]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def _then(_: Then, task: TaskContext[Options]) -> dict[str, str]:
-    with _recorded(task) as result:
-        return result
+async def _then(_: Then, task: TaskContext[Options]) -> None:
+    with _recorded(task):
+        pass
 
 
 # Attempts that fail because PostgreSQL is away count, so there are enough of them.
@@ -167,7 +154,7 @@ HANDLERS = (
     Handler(Noop, _noop),
     Handler(Sleep, _sleep),
     Handler(Block, _block),
-    Handler(BlockInChild, _block_in_child, isolation="process"),
+    Handler(BlockInChild, _block, isolation="process"),
     Handler(Flaky, _flaky, max_attempts=20),
     Handler(Failing, _failing),
     Handler(Steps, _steps, max_attempts=1_000, retry_base_seconds=0.1, retry_cap_seconds=1),

@@ -65,7 +65,7 @@ class Processes:
     ) -> None:
         self._folder = folder
         base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
-        self._environment = base | {"KEYS_FILE": os.devnull} | dict(environment)
+        self.environment = base | {"KEYS_FILE": os.devnull} | dict(environment)
         self._arguments = ("--first", first) if first else ()
         self._places = [Place("consumer", own) for own in consumers] + [Place("api", own) for own in apis]
         self._allowed: Counter[Role] = Counter()
@@ -87,8 +87,8 @@ class Processes:
 
     async def start_all(self) -> None:
         """Start the zygote and all processes, and wait until they work."""
-        modules = list(filter(None, self._environment.get("HANDLER_MODULES", "").split(",")))
-        self._starter = Starter(self._environment, self._folder / "zygote.log", modules)
+        modules = list(filter(None, self.environment.get("HANDLER_MODULES", "").split(",")))
+        self._starter = Starter(self.environment, self._folder / "zygote.log", modules)
         for place in self._places:
             self._keep(place)
         await self.all_work()
@@ -129,7 +129,7 @@ class Processes:
             self._allowed.subtract(roles)
 
     @asynccontextmanager
-    async def extra(
+    async def besides(
         self, role: Role, environment: Mapping[str, str], *arguments: str, is_plain: bool = False
     ) -> AsyncIterator[Place]:
         """One more process, kept running for as long as the block lasts, and drained at its end.
@@ -193,7 +193,7 @@ class Processes:
     async def _start(self, place: Place) -> Process:
         self._starts += 1
         process = Process(place.role, self._folder / f"{place.role}-{self._starts}.log")
-        environment = self._environment | dict(place.environment)
+        environment = self.environment | dict(place.environment)
         start = self._starter.spawn if place.is_plain else self._starter.fork
         with Path(os.devnull).open("rb") as nothing:  # noqa: ASYNC230 - which blocks nobody
             given = self._listener.fileno() if place.role == "api" else nothing.fileno()

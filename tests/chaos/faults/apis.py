@@ -1,0 +1,142 @@
+"""APIs that are killed, and that are told to stop, while they create tasks."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from functools import partial
+from random import Random
+from typing import NamedTuple
+
+from tests.chaos.client import Client
+from tests.chaos.fault import Fault, Finding
+from tests.chaos.faults.consumers import one_of
+from tests.chaos.faults.insisting import insist
+from tests.chaos.history import Outcome
+from tests.chaos.recovery import in_words
+from tests.chaos.scene import Scene
+
+_CREATES, _BATCHES, _BATCH_TASKS = 45, 5, 40  # under way at each kill
+_PERIOD_SECONDS = 1.0
+_SPREAD_SECONDS = 0.04  # about as long as all of them take
+_STOP_SECONDS = 15.0  # config/supervisord.conf
+
+_MADE = """
+SELECT content ->> 'marker', array_agg(id::text) FROM tasks WHERE content ->> 'marker' LIKE $1 GROUP BY 1
+"""
+
+
+class _Intent(NamedTuple):
+    marker: str
+    tasks: int
+
+
+class _Creates:
+    """Creates, each repeated under its key until its outcome is known, and then once more."""
+
+    def __init__(self, client: Client, prefix: str, random: Random) -> None:
+        self.prefix = prefix
+        self.outcomes: Counter[Outcome] = Counter()  # of first tries
+        self.wrong: list[str] = []
+        self._client = client
+        self._random = random
+        self._answered: dict[_Intent, frozenset[str]] = {}
+
+    def begin(self) -> "list[asyncio.Task[None]]":
+        """Send one burst."""
+        first = len(self._answered)
+        intents = [
+            _Intent(f"{self.prefix}-{first + n}", _BATCH_TASKS if n < _BATCHES else 1)
+            for n in range(_BATCHES + _CREATES)
+        ]
+        return [asyncio.create_task(self._create(intent)) for intent in intents]
+
+    async def _create(self, intent: _Intent) -> None:
+        tasks = [{"kind": "chaos_noop", "content": {"marker": intent.marker, "index": n}} for n in range(intent.tasks)]
+        send = (
+            partial(self._client.create, tasks[0], intent.marker, intent.marker)
+            if intent.tasks == 1
+            else partial(self._client.batch, tasks, intent.marker, intent.marker)
+        )
+        call = await send()
+        self.outcomes[call.outcome] += 1
+        if call.outcome is Outcome.UNKNOWN:
+            call, again = await insist(send), await insist(send)
+            if set(again.ids) != set(call.ids):
+                self.wrong.append(f"{intent.marker}: one key made {call.ids} and {again.ids}")
+        if call.outcome is not Outcome.OK:
+            self.wrong.append(f"{intent.marker}: answered by {call.code}")
+        self._answered[intent] = frozenset(call.ids)
+
+    async def check(self, scene: Scene) -> list[str]:
+        """What is not as it was answered."""
+        sql = await scene.servers.connect()
+        made = {row[0]: row[1] for row in await sql.fetch(_MADE, f"{self.prefix}-%")}
+        await sql.close()
+        for intent, ids in self._answered.items():
+            there = made.get(intent.marker, [])
+            if len(there) != intent.tasks:
+                self.wrong.append(f"{intent.marker}: {intent.tasks} tasks were asked for, and there are {len(there)}")
+            if not ids <= set(there):
+                self.wrong.append(f"{intent.marker}: was answered with {ids - set(there)}, which are not there")
+        return self.wrong
+
+
+async def _end(scene: Scene, dose: int, random: Random, name: str, number: signal.Signals) -> Finding:
+    finding, took = Finding(), list[float]()
+    async with Client(scene.processes.url, scene.history.calls, _CREATES + _BATCHES) as client:
+        creates = _Creates(client, f"{name}-{random.getrandbits(32):08x}", random)
+        for _ in range(dose):
+            begun = time.time()
+            victim = await one_of(lambda: scene.processes.apis, random)
+            calls = creates.begin()
+            await asyncio.sleep(random.uniform(0, _SPREAD_SECONDS))
+            with scene.injecting(name, str(victim.pid)):
+                at = time.time()
+                scene.processes.signal(victim.pid, number)
+                if not await victim.exited(_STOP_SECONDS):
+                    finding.violations.append(
+                        f"API {victim.pid} is still there {_STOP_SECONDS:g} s after {number.name}"
+                    )
+                    scene.processes.signal(victim.pid, signal.SIGKILL)
+                took.append(time.time() - at)
+            # uvicorn, stopped in order, ends by the signal that stopped it
+            if number is signal.SIGTERM and victim.exit not in {0, -signal.SIGTERM}:
+                finding.violations.append(f"API {victim.pid} ended by {victim.exit}: {victim.output()[-1_000:]}")
+            finding.injected += 1
+            await asyncio.gather(*calls)
+            await asyncio.sleep(max(0, begun + _PERIOD_SECONDS - time.time()))
+        await scene.processes.all_work()
+        finding.violations += await creates.check(scene)
+    finding.facts = {
+        "creates and batches under way": str(creates.outcomes.total()),
+        "of these unanswered, and repeated": str(creates.outcomes[Outcome.UNKNOWN]),
+        "exited": in_words(took),
+    }
+    return finding
+
+
+async def _kill(scene: Scene, dose: int, random: Random) -> Finding:
+    return await _end(scene, dose, random, "kill-api", signal.SIGKILL)
+
+
+async def _terminate(scene: Scene, dose: int, random: Random) -> Finding:
+    return await _end(scene, dose, random, "terminate-api", signal.SIGTERM)
+
+
+KILL = Fault(
+    "kill-api",
+    "API SIGKILL mid-batch",
+    200,
+    "every 201 is there; the same key again gives one task",
+    _kill,
+)
+TERMINATE = Fault(
+    "terminate-api",
+    "API SIGTERM under load",
+    20,
+    "every 201 is there; exits within its wait",
+    _terminate,
+)
+
+FAULTS = (KILL, TERMINATE)

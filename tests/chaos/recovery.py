@@ -1,0 +1,94 @@
+"""What became of the tasks that a consumer held when it ended or froze, by PostgreSQL's own record."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tests.chaos.scene import LEASE_SECONDS, SWEEP_SECONDS
+from tests.support.types import Connection
+
+MEASURE_SECONDS = 0.5  # from one process to another, on a busy machine
+BOUND_SECONDS = LEASE_SECONDS + SWEEP_SECONDS + MEASURE_SECONDS
+
+# Each way out of `processing`, beside the way in. Kinds that may fail and be tried again are left out of `is_burnt`.
+_LEFT = """
+SELECT audit.task::text, gone.consumer::text, extract(epoch FROM audit.at)::float8 - gone.at, audit.new,
+    audit.lost_count > claimed.lost_count,
+    audit.new = 'pending' AND audit.lost_count = claimed.lost_count AND audit.attempt >= claimed.attempt
+        AND tasks.kind IN ('chaos_noop', 'chaos_sleep', 'chaos_block', 'chaos_block_in_child')
+FROM unnest($1::uuid[], $2::float8[]) AS gone (consumer, at)
+JOIN audit ON audit.old_consumer = gone.consumer AND audit.old = 'processing'
+JOIN audit AS claimed ON claimed.claim = audit.old_claim AND claimed.old = 'pending' AND claimed.new = 'processing'
+JOIN tasks ON tasks.id = audit.task
+WHERE extract(epoch FROM audit.at) > gone.at
+"""
+_HELD = "SELECT count(*) FROM tasks WHERE status = 'processing' AND consumer_id = ANY($1::uuid[])"
+_FAILED = """
+SELECT id::text FROM tasks WHERE status = 'failed' AND error ->> 'code' = 'consumer_lost' AND kind <> 'chaos_poison'
+ORDER BY id
+"""
+
+
+class Gone(NamedTuple):
+    """A consumer that can do nothing more from this time on."""
+
+    consumer: str
+    at: float
+
+
+class Left(NamedTuple):
+    """A task that left `processing` after its consumer had gone, and so many seconds after that."""
+
+    task: str
+    consumer: str
+    seconds: float
+    status: str  # what it became
+    is_lost: bool  # taken away by a recovery
+    is_burnt: bool  # pending again, with one attempt less
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Of all tasks that the gone have held."""
+
+    left: Sequence[Left]
+    held: int  # still
+
+    @property
+    def seconds(self) -> list[float]:
+        """Of those that were recovered."""
+        return [task.seconds for task in self.left if task.is_lost]
+
+    def violations(self) -> list[str]:
+        """What took longer than a lease and a sweep."""
+        late = [
+            f"task {task.task} of consumer {task.consumer} was recovered after {task.seconds:.2f} s"
+            for task in self.left
+            if task.is_lost and task.seconds > BOUND_SECONDS
+        ]
+        return late + ([f"{self.held} tasks are still held by consumers that are gone"] if self.held else [])
+
+
+async def held_by(sql: Connection, consumers: Collection[str]) -> int:
+    """How many tasks are processing under these."""
+    return int(await sql.fetchval(_HELD, list(consumers)))
+
+
+async def recovery(sql: Connection, gone: Sequence[Gone]) -> Recovery:
+    """What became of their tasks so far."""
+    rows = await sql.fetch(_LEFT, [each.consumer for each in gone], [each.at for each in gone])
+    return Recovery([Left(*row) for row in rows], await held_by(sql, [each.consumer for each in gone]))
+
+
+async def innocents_failed(sql: Connection) -> list[str]:
+    """Tasks that were given up as lost, though they kill nobody."""
+    return [f"task {row[0]} failed as consumer_lost" for row in await sql.fetch(_FAILED)]
+
+
+def in_words(seconds: Collection[float]) -> str:
+    """Their spread."""
+    if not seconds:
+        return "none"
+    ordered = sorted(seconds)
+    p50, p99 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    return f"p50 {p50:.2f} s, p99 {p99:.2f} s, at most {ordered[-1]:.2f} s"
