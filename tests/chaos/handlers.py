@@ -45,7 +45,9 @@ class Block(Sleep, kind="chaos_block"):
 
 
 class BlockInChild(Sleep, kind="chaos_block_in_child"):
-    """Blocks, where it may."""
+    """Blocks, where it may. `is_deaf`: to SIGTERM as well, so that only SIGKILL ends it."""
+
+    is_deaf: bool = False
 
 
 class Flaky(Marked, kind="chaos_flaky"):
@@ -94,35 +96,52 @@ def _recorded(task: TaskContext[Any]) -> Iterator[None]:
     _note(task, "end")
 
 
+def _claim_of(task: TaskContext[Any]) -> str:
+    return str(cast("Any", task.tools).claim.claim_id)
+
+
+def _done(task: TaskContext[Any]) -> Done:
+    """With the claim under which it was done: a row that was completed under another gives itself away."""
+    return Done({"claim": _claim_of(task)})
+
+
 def _note(task: TaskContext[Any], phase: str) -> None:
     pid = os.getpid()
     if pid not in _descriptors:
         path = os.path.join(os.environ["CHAOS_FOLDER"], f"{pid}.runs")  # noqa: PTH118 - on the path of each run
         _descriptors[pid] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-    claim_id = cast("Any", task.tools).claim.claim_id
-    line = f"{time.time():.6f} {task.id} {claim_id} {task.attempt} {phase} {pid}\n"
+    now = time.clock_gettime(time.CLOCK_REALTIME)  # the true time, also where a fault has shifted time.time()
+    line = f"{now:.6f} {task.id} {_claim_of(task)} {task.attempt} {phase} {pid}\n"
     os.write(_descriptors[pid], line.encode())
 
 
-async def _noop(_: Noop, task: TaskContext[Options]) -> None:
+async def _noop(_: Marked, task: TaskContext[Options]) -> Done:
     with _recorded(task):
-        pass
+        return _done(task)
 
 
-async def _sleep(payload: Sleep, task: TaskContext[Options]) -> None:
+async def _sleep(payload: Sleep, task: TaskContext[Options]) -> Done:
     with _recorded(task):
         await asyncio.sleep(payload.seconds)
+        return _done(task)
 
 
-async def _block(payload: Sleep, task: TaskContext[Options]) -> None:
+async def _block(payload: Sleep, task: TaskContext[Options]) -> Done:
     with _recorded(task):
         if task.attempt == 1 or not (isinstance(payload, Block) and payload.first):
             time.sleep(payload.seconds)  # noqa: ASYNC251 - that is what it is for
+        return _done(task)
+
+
+async def _block_in_child(payload: BlockInChild, task: TaskContext[Options]) -> Done:
+    if payload.is_deaf:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return await _block(payload, task)
 
 
 async def _flaky(payload: Flaky, task: TaskContext[Options]) -> Done | Retry:
     with _recorded(task):
-        return Done() if task.attempt > payload.failures else Retry(AGAIN_SECONDS, "Not yet.")
+        return _done(task) if task.attempt > payload.failures else Retry(AGAIN_SECONDS, "Not yet.")
 
 
 async def _failing(_: Failing, task: TaskContext[Options]) -> Fail:
@@ -130,13 +149,14 @@ async def _failing(_: Failing, task: TaskContext[Options]) -> Fail:
         return Fail("As always.")
 
 
-async def _steps(payload: Steps, task: TaskContext[Options]) -> None:
+async def _steps(payload: Steps, task: TaskContext[Options]) -> Done:
     with _recorded(task):
         for done in range(task.cursor or 0, payload.rows, payload.step):
             until = min(done + payload.step, payload.rows)
             async with task.checkpoint(progress=Progress(until, payload.rows), cursor=until) as db:
                 await db.execute(INSERT_EFFECT, task.id, done + 1, until)
             await asyncio.sleep(payload.seconds)
+        return _done(task)
 
 
 async def _poison(_: Poison, task: TaskContext[Options]) -> None:
@@ -144,21 +164,16 @@ async def _poison(_: Poison, task: TaskContext[Options]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def _then(_: Then, task: TaskContext[Options]) -> None:
-    with _recorded(task):
-        pass
-
-
 # Attempts that fail because PostgreSQL is away count, so there are enough of them.
 HANDLERS = (
     Handler(Noop, _noop),
     Handler(Sleep, _sleep),
     Handler(Block, _block),
-    Handler(BlockInChild, _block, isolation="process"),
+    Handler(BlockInChild, _block_in_child, isolation="process"),
     Handler(Flaky, _flaky, max_attempts=20),
     Handler(Failing, _failing),
     Handler(Steps, _steps, max_attempts=1_000, retry_base_seconds=0.1, retry_cap_seconds=1),
     Handler(StepsInChild, _steps, isolation="process", max_attempts=1_000, retry_base_seconds=0.1, retry_cap_seconds=1),
     Handler(Poison, _poison),
-    Handler(Then, _then),
+    Handler(Then, _noop),
 )
