@@ -117,10 +117,11 @@ class ChaosServers:
         """A connection straight to PostgreSQL."""
         return await asyncpg.connect(self.database_url, timeout=5)
 
-    async def crash_postgres(self, how: signal.Signals = signal.SIGKILL) -> float:
+    async def crash_postgres(self, how: signal.Signals = signal.SIGKILL, down_seconds: float = 0) -> float:
         """SIGKILL everything of PostgreSQL, or SIGQUIT it, and start it again; the seconds until it answers."""
         begun = time.monotonic()
         await (self.postgresql.quit() if how == signal.SIGQUIT else self.postgresql.kill())
+        await asyncio.sleep(down_seconds)
         await self.start_postgres()
         return time.monotonic() - begun
 
