@@ -143,14 +143,19 @@ class Half(asyncio.Protocol):
         self.peer.resume()
 
     def send(self, data: bytes | None, delay: float) -> None:
-        """Write to the network on this side, after `delay` and after all that came before."""
-        if not delay and not self.queue:
+        """Write to the network on this side, after `delay` and after all that came before.
+
+        A black hole keeps it, and so does a server that is not connected yet: a pause of reading may come too late.
+        """
+        is_kept = self.transport is None or self.pipe.link.is_hole
+        if not (delay or self.queue or is_kept):
             self._write(data)
             return
         loop = asyncio.get_running_loop()
         due = loop.time() + delay
         self.queue.append((due, data))
-        loop.call_at(due, self.flush)
+        if not is_kept:
+            loop.call_at(due, self.flush)
 
     def flush(self, *, everything: bool = False) -> None:
         """Write what is due."""
