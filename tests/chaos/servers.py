@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -188,7 +189,9 @@ async def chaos_servers(folder: Path) -> AsyncIterator[ChaosServers]:
     # Without its file, as it may be run: a kill of Valkey then loses all of it.
     redis = valkey.prepare(folder / "valkey", folder / "run" / "valkey", account, durable=False)
     async with linked(database.url, redis.url) as links:
-        postgresql = Running(database, folder / "postgres.log")
+        # After a crash it would open every file there is to have it on disk, when one call does that for all of them.
+        quick = replace(database, command=(*database.command, "-c", "recovery_init_sync_method=syncfs"))
+        postgresql = Running(quick, folder / "postgres.log")
         async with ChaosServers(postgresql, Running(redis, folder / "valkey.log"), links, None) as servers:
             await asyncio.to_thread(migrate, "postgresql+asyncpg://" + database.url.partition("://")[2])
             yield servers
