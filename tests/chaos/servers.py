@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -14,15 +15,16 @@ import asyncpg
 
 from app.db.migrate import migrate
 from app.embedded import postgres, valkey
-from app.embedded.account import server_account
+from app.embedded.account import Account, server_account
 from app.embedded.server import Server
+from tests.chaos.disk import Disk, small_disk
 from tests.chaos.links import Link, linked, through
 from tests.support.pids import are_gone, children_of
 from tests.support.proxy import Upstream
 from tests.support.types import Connection
 
 START_SECONDS = 60.0
-MAX_CONNECTIONS = 100
+MAX_CONNECTIONS = 200
 _LOOK_SECONDS = 0.01
 
 
@@ -82,11 +84,11 @@ class Running:
 class ChaosServers:
     """The servers of one scene. `database_url` and `redis_url` go past all links."""
 
-    def __init__(self, postgresql: Running, redis: Running, links: dict[str, Link], disk: "Path | None") -> None:
+    def __init__(self, postgresql: Running, redis: Running, links: dict[str, Link], disk: Disk) -> None:
         self.postgresql = postgresql
         self.redis = redis
         self.links = links
-        self.disk = disk  # where PostgreSQL's data has a small file system of its own; None: where it has not
+        self.disk = disk  # PostgreSQL's
 
     @property
     def database_url(self) -> str:
@@ -117,10 +119,11 @@ class ChaosServers:
         """A connection straight to PostgreSQL."""
         return await asyncpg.connect(self.database_url, timeout=5)
 
-    async def crash_postgres(self, how: signal.Signals = signal.SIGKILL) -> float:
+    async def crash_postgres(self, how: signal.Signals = signal.SIGKILL, down_seconds: float = 0) -> float:
         """SIGKILL everything of PostgreSQL, or SIGQUIT it, and start it again; the seconds until it answers."""
         begun = time.monotonic()
         await (self.postgresql.quit() if how == signal.SIGQUIT else self.postgresql.kill())
+        await asyncio.sleep(down_seconds)
         await self.start_postgres()
         return time.monotonic() - begun
 
@@ -141,6 +144,24 @@ class ChaosServers:
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
                 await connection.close()
+                return
+
+    def supervise_postgres(self) -> None:
+        """Start it if it has ended by itself, as Supervisor does."""
+        if self.postgresql.has_ended():
+            self.postgresql.start()
+
+    async def revive_postgres(self) -> None:
+        """Wait until it answers, starting it as often as it ends. Raises RuntimeError when it stays away."""
+        give_up = time.monotonic() + START_SECONDS
+        while True:
+            self.supervise_postgres()
+            try:
+                await self.postgres_answers()
+            except RuntimeError:
+                if time.monotonic() > give_up:
+                    raise
+            else:
                 return
 
     async def kill_redis(self) -> float:
@@ -179,17 +200,26 @@ async def chaos_servers(folder: Path) -> AsyncIterator[ChaosServers]:
     """Durable servers in an empty folder that others may enter, migrated, and all links to them."""
     account = await asyncio.to_thread(server_account)
     (folder / "run").mkdir()
+    with small_disk(folder / "disk") as disk:
+        async with _servers(folder, account, disk) as servers:
+            await asyncio.to_thread(migrate, "postgresql+asyncpg://" + servers.database_url.partition("://")[2])
+            yield servers
+
+
+@asynccontextmanager
+async def _servers(folder: Path, account: Account, disk: Disk) -> AsyncIterator[ChaosServers]:
     database = await asyncio.to_thread(
         lambda: postgres.prepare(
-            folder / "postgres", folder / "run" / "postgres", account, max_connections=MAX_CONNECTIONS
+            disk.folder / "postgres", folder / "run" / "postgres", account, max_connections=MAX_CONNECTIONS
         )
     )
     # Without its file, as it may be run: a kill of Valkey then loses all of it.
     redis = valkey.prepare(folder / "valkey", folder / "run" / "valkey", account, durable=False)
     async with linked(database.url, redis.url) as links:
-        postgresql = Running(database, folder / "postgres.log")
-        async with ChaosServers(postgresql, Running(redis, folder / "valkey.log"), links, None) as servers:
-            await asyncio.to_thread(migrate, "postgresql+asyncpg://" + database.url.partition("://")[2])
+        # After a crash it would open every file there is to have it on disk, when one call does that for all of them.
+        quick = replace(database, command=(*database.command, "-c", "recovery_init_sync_method=syncfs"))
+        postgresql = Running(quick, folder / "postgres.log")
+        async with ChaosServers(postgresql, Running(redis, folder / "valkey.log"), links, disk) as servers:
             yield servers
 
 

@@ -1,0 +1,109 @@
+"""The network between any two parts fails, on several links at once."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from tests.chaos.fault import Fault, Finding
+from tests.chaos.faults.postgres import spread
+from tests.chaos.links import Link
+from tests.chaos.probe import Probe
+from tests.chaos.users import at_work_again, users_of
+
+if TYPE_CHECKING:
+    from tests.chaos.scene import Scene
+
+BACK_SECONDS = 5.0
+SETTLE_SECONDS = 30.0
+SLOW_SECONDS = 1.0  # each way
+_DOSE = 200
+_LONG_ONE_IN = 10
+_LONG_SECONDS = 4.0  # longer than a lease
+
+Break = Callable[[Link, Random], None]
+
+
+def _cut(link: Link, random: Random) -> None:
+    """One answer, or each one until the link is healed."""
+    if random.random() < 0.5:
+        link.cut_replies(1)
+    else:
+        link.cut_replies()
+
+
+def _hole(link: Link, _: Random) -> None:
+    link.black_hole()
+
+
+def _slow(link: Link, _: Random) -> None:
+    link.slow(SLOW_SECONDS)
+
+
+async def _inject(
+    name: str, do: Break, shortest: float, longest: float, scene: "Scene", dose: int, random: Random
+) -> Finding:
+    """Break some links at once, heal them, and wait for everybody behind them to be at work again."""
+    finding = Finding()
+    backs: dict[str, list[float]] = {link: [] for link in scene.servers.links}
+    clients = f"http://127.0.0.1:{scene.servers.links['client-api'].port}"
+    calls = scene.history.calls
+    cuts = sum(link.replies_cut for link in scene.servers.links.values())
+    async with Probe(clients, calls) as through, Probe(scene.processes.url, calls) as past:
+        await _answered(through)
+        while finding.injected < dose:
+            chosen = random.sample(sorted(scene.servers.links), min(random.randint(2, 5), dose - finding.injected))
+            links = [scene.servers.links[link] for link in chosen]
+            users = {link.name: await users_of(link) for link in links}
+            finding.violations += [f"nobody uses {link}, so nothing is shown" for link in users if not users[link]]
+            with scene.injecting(name, ", ".join(chosen)):
+                for link in links:
+                    do(link, random)
+                is_long = random.randrange(_LONG_ONE_IN) == 0
+                await asyncio.sleep(_LONG_SECONDS if is_long else random.uniform(shortest, longest))
+                for link in links:
+                    link.heal()
+            healed = time.monotonic()
+            finding.injected += len(links)
+            again = await asyncio.gather(
+                *(at_work_again(link, users[link.name], healed, BACK_SECONDS) for link in links)
+            )
+            for link, (seconds, missing) in zip(links, again, strict=True):
+                backs[link.name].append(seconds)
+                if missing:
+                    finding.violations.append(
+                        f"{len(missing)} of {len(users[link.name])} processes behind {link.name} were not at work "
+                        f"{BACK_SECONDS:g} s after the end of {name}: {sorted(missing)}"
+                    )
+    finding.violations += [*through.violations, *past.violations]
+    for probe in (through, past):
+        finding.violations += await probe.lost(scene.servers.connect, SETTLE_SECONDS)
+    finding.facts |= {f"{link}: at work again, median and at most": spread(seconds) for link, seconds in backs.items()}
+    finding.facts |= {
+        "creates accepted by the probes": str(len(through.accepted) + len(past.accepted)),
+        "clear errors": str(sum((through.refused + past.refused).values())),
+        "without an answer": str(through.unanswered + past.unanswered),
+        "longest answer": f"{max(through.longest, past.longest):.2f} s",
+    }
+    if cuts := sum(link.replies_cut for link in scene.servers.links.values()) - cuts:
+        finding.facts["answers cut"] = str(cuts)
+    return finding
+
+
+async def _answered(probe: Probe) -> None:
+    if await probe.accepts(0, BACK_SECONDS) is None:
+        raise RuntimeError("the clients' link does not lead to the API")
+
+
+def _fault(name: str, title: str, do: Break, shortest: float, longest: float) -> Fault:
+    inject = partial(_inject, name, do, shortest, longest)
+    return Fault(name, title, _DOSE, f"0 stuck; reconnected <= {BACK_SECONDS:g} s", inject)
+
+
+FAULTS = (
+    _fault("link-cut", "proxy between any two: reply cut", _cut, 0.2, 1.0),
+    _fault("link-hole", "proxy between any two: black hole", _hole, 0.5, 3.0),
+    _fault("link-slow", "proxy between any two: 1 s of latency each way", _slow, 1.5, 4.0),
+)

@@ -1,0 +1,54 @@
+"""Who uses a link, by process id: Linux tells it of connections on this host."""
+
+import asyncio
+import os
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from tests.chaos.links import Link
+from tests.support.pids import is_alive
+
+_LOOK_SECONDS = 0.05
+
+
+async def users_of(link: Link, since: float = 0.0) -> set[int]:
+    """The processes whose connections have passed on an answer after `since` (monotonic)."""
+    ports = {pipe.client_port for pipe in link.pipes if pipe.answered_at > since}
+    return await asyncio.to_thread(_owners, ports - {0})
+
+
+async def at_work_again(link: Link, before: Collection[int], since: float, seconds: float) -> tuple[float, set[int]]:
+    """Wait until each of these processes that still lives has had an answer over the link after `since` (monotonic).
+
+    How many seconds after `since` that was, and which processes were not by `since + seconds`.
+    """
+    while True:
+        missing = {pid for pid in set(before) - await users_of(link, since) if is_alive(pid)}
+        passed = time.monotonic() - since
+        if not missing or passed > seconds:
+            return passed, missing
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _owners(ports: set[int]) -> set[int]:
+    """The processes with sockets on these local ports."""
+    inodes = {f"socket:[{inode}]" for port, inode in _sockets() if port in ports}
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")] if inodes else []
+    return {pid for pid in pids if inodes & _open(pid)}
+
+
+def _sockets() -> list[tuple[int, str]]:
+    """Local port and inode of each TCP socket over IPv4."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [(int(row[1].rpartition(":")[2], 16), row[9]) for row in rows]
+
+
+def _open(pid: int) -> set[str]:
+    found = set[str]()
+    with suppress(OSError):  # gone, or another user's
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                found.add(os.readlink(entry.path))  # noqa: PTH115 - there are thousands
+    return found
