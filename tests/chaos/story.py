@@ -66,7 +66,15 @@ class Story:
 
     def call(self, verb: str, at: float, *ids: str, **fields: Any) -> None:
         """A client calls and is answered within 0.1 s."""
-        known = {"marker": "", "key": "", "outcome": Outcome.OK, "code": 200, "status": "", "version": 0, "group": ""}
+        known: dict[str, Any] = {
+            "marker": "",
+            "key": "",
+            "outcome": Outcome.OK,
+            "code": 200,
+            "status": "",
+            "version": 0,
+            "group": "",
+        }
         call = Call(verb=verb, invoked=START + at, ended=START + at + 0.1, ids=ids, **(known | fields))
         self.history.calls.append(call)
 

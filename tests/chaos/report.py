@@ -1,0 +1,117 @@
+"""What is told at the end: a line for each fault, totals, every violation, and how to do it again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.checker import Verdict
+from tests.chaos.fault import Fault, Finding
+from tests.chaos.history import History
+from tests.chaos.weakened import Proof
+
+BEGIN, END = "<!-- chaos -->", "<!-- end -->"
+_MOST_TOLD = 200  # violations; all are in the file that is kept
+
+
+@dataclass(slots=True)
+class Result:
+    """A fault, how often it was to be injected, and what came of it."""
+
+    fault: Fault
+    dose: int
+    finding: Finding
+
+    @property
+    def violations(self) -> list[str]:
+        """Of the fault itself; that it could not do its dose is one."""
+        done = self.finding.injected
+        if self.finding.skipped or done >= self.dose:
+            return self.finding.violations
+        return [*self.finding.violations, f"injected {done} times only, of {self.dose}"]
+
+
+@dataclass(slots=True)
+class Report:
+    """All of one run."""
+
+    seed: int
+    seconds: float
+    build: str
+    took: float = 0.0
+    proofs: Sequence[Proof] = ()
+    results: list[Result] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)  # stuck tasks, ends of processes that nobody asked for
+    verdict: Verdict | None = None
+    history: History | None = None
+
+    @property
+    def violations(self) -> list[str]:
+        """Every one, of whatever found it."""
+        found = [f"the checker's proof: {proof}" for proof in self.proofs if not proof.holds]
+        found += [f"{result.fault.name}: {text}" for result in self.results for text in result.violations]
+        found += self.unsettled
+        return found + [str(violation) for violation in self.verdict.violations] if self.verdict else found
+
+    @property
+    def command(self) -> str:
+        """What replays it."""
+        names = sorted(result.fault.name for result in self.results)
+        build = "" if self.build == "normal" else f" --build {self.build}"
+        only = f" --only {','.join(names)}" if self.is_partial else ""
+        return f"python -m tests.chaos --seconds {self.seconds:g} --seed {self.seed}{only}{build}"
+
+    is_partial: bool = False
+
+    def markdown(self) -> str:
+        """Table, totals, violations and the command."""
+        lines = ["| fault | injected | passes when | measured | found |", "|---|---|---|---|---|"]
+        lines += [_line(result) for result in self.results]
+        return "\n".join([*lines, "", *self._totals(), "", *self._found(), "", f"Again: `{self.command}`"]) + "\n"
+
+    def _totals(self) -> list[str]:
+        totals = [f"- the checker's proof: {proof}" for proof in self.proofs]
+        if self.verdict is None or self.history is None:
+            return totals
+        creates, outcomes = self.verdict.creates, self.verdict.outcomes
+        calls = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common())
+        history = self.history
+        did = [
+            f"{outcomes.total():,} calls ({calls})",
+            f"{len(history.tasks):,} tasks and {len(history.groups):,} groups",
+            f"{len(history.transitions):,} transitions",
+            f"{len(history.runs):,} notes of handlers",
+            f"{len(history.effects):,} rows written through checkpoints",
+        ]
+        found = {"lost": creates.lost, "unexpected": creates.unexpected, "duplicated": creates.duplicated}
+        counts = ", ".join(f"{len(those)} {name}" for name, those in found.items())
+        made = f"{creates.attempted:,} creates attempted, {creates.acknowledged:,} tasks acknowledged"
+        return [
+            *totals,
+            f"- {', '.join(did)}, in {self.took / 60:.1f} minutes",
+            f"- {made}: **{counts}**, {creates.recovered:,} recovered (their client never got an answer)",
+            f"- longest wait of a task that was due outside of faults: {self.verdict.longest_wait:.2f} s",
+        ]
+
+    def _found(self) -> list[str]:
+        if not self.violations:
+            return ["No violations."]
+        told = [f"- {text}" for text in self.violations[:_MOST_TOLD]]
+        return [f"**{len(self.violations)} violations:**", "", *told]
+
+    def write(self, page: Path) -> None:
+        """Put it between the marks of a page."""
+        text = page.read_text()
+        head, _, rest = text.partition(BEGIN)
+        _, end, tail = rest.partition(END)
+        if not end:
+            raise ValueError(f"{page} has no {BEGIN} ... {END}")
+        page.write_text(f"{head}{BEGIN}\n{self.markdown()}{END}{tail}")
+
+
+def _line(result: Result) -> str:
+    fault, finding = result.fault, result.finding
+    if finding.skipped:
+        return f"| {fault.title} | not done | {fault.passes} | {finding.skipped} | - |"
+    facts = "; ".join(f"{name}: {value}" for name, value in finding.facts.items())
+    found = f"**{len(result.violations)} violations**" if result.violations else "passed"
+    return f"| {fault.title} | {finding.injected:,} | {fault.passes} | {facts} | {found} |".replace("\n", " ")
