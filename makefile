@@ -17,7 +17,7 @@ DOCKER_WORKS = docker info >/dev/null 2>&1 && docker compose version >/dev/null 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run key test test-embedded test-docker check client-check migrate build start stop scale logs lock clean
+.PHONY: help run key test test-embedded test-docker check chaos client-check migrate build start stop scale logs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ check: .venv/dev.stamp ## the gate: lint, format, types, imports, tests on embed
 	.venv/bin/mypy --strict app bench tests clients/python
 	.venv/bin/lint-imports
 	$(PYTEST)
+
+# Needs nothing but what the tests need; as root, PostgreSQL's disk is filled up as well. Wants a machine of its own.
+chaos: .venv/dev.stamp ## break a running service on purpose and check its history (CHAOS_SECONDS=2700; 180 is short)
+	@.venv/bin/python -m tests.chaos $(CHAOS)
 
 # Not part of check: where that runs, there may be no npm.
 client-check: ## generate a TypeScript client from URL's /openapi.json, and drive that service with it (needs npm)

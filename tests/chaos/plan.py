@@ -36,7 +36,7 @@ class Stage:
 # whoever measures waits, answers or reconnections must be alone.
 PLAN = (
     Stage("consumers and APIs die", 300, (("kill-consumer",), ("kill-api",))),
-    Stage("PostgreSQL fails", 80, (("postgres-crash", "disk-full", "connections"),)),
+    Stage("PostgreSQL fails", 80, (("postgres-crash", "disk-full", "no-connections"),)),
     Stage("Redis fails", 80, (("redis-kill", "redis-flush", "redis-down"), ("terminate-api",))),
     Stage("consumers stand still", 80, (("freeze",), ("clock",))),
     Stage("loops are blocked", 60, (("block-loop",),)),

@@ -37,9 +37,11 @@ class Report:
     seed: int
     seconds: float
     build: str
+    is_partial: bool  # only some of the faults
     took: float = 0.0
     proofs: Sequence[Proof] = ()
     results: list[Result] = field(default_factory=list)
+    declared_dead: int = 0  # consumers that ended since their beats did not get through for a lease
     unsettled: list[str] = field(default_factory=list)  # stuck tasks, ends of processes that nobody asked for
     verdict: Verdict | None = None
     history: History | None = None
@@ -59,8 +61,6 @@ class Report:
         build = "" if self.build == "normal" else f" --build {self.build}"
         only = f" --only {','.join(names)}" if self.is_partial else ""
         return f"python -m tests.chaos --seconds {self.seconds:g} --seed {self.seed}{only}{build}"
-
-    is_partial: bool = False
 
     def markdown(self) -> str:
         """Table, totals, violations and the command."""
@@ -89,6 +89,7 @@ class Report:
             *totals,
             f"- {', '.join(did)}, in {self.took / 60:.1f} minutes",
             f"- {made}: **{counts}**, {creates.recovered:,} recovered (their client never got an answer)",
+            f"- {self.declared_dead} consumers ended by themselves, since no beat had got through for a lease",
             f"- longest wait of a task that was due outside of faults: {self.verdict.longest_wait:.2f} s",
         ]
 

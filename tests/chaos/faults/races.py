@@ -22,7 +22,7 @@ _START_SECONDS = 10.0
 _STEER_SECONDS = 0.0001  # a race: as in a staircase, half of the cancels come first
 _MOST_STEERED_SECONDS = 0.05
 _ROUND = 3_000  # races between two looks at what has become of them
-_MOST_TRIES = 3  # for each race that is close
+_MOST_TRIES = 6  # for each race that is close
 
 _ENDS = "SELECT id::text, status, extract(epoch FROM finished_at)::float8 FROM tasks WHERE id = ANY($1::text[]::uuid[])"
 
