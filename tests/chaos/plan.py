@@ -38,8 +38,8 @@ PLAN = (
     Stage("consumers and APIs die", 300, (("kill-consumer",), ("kill-api",))),
     Stage("PostgreSQL fails", 80, (("postgres-crash", "disk-full", "no-connections"),)),
     Stage("Redis fails", 80, (("redis-kill", "redis-flush", "redis-down"), ("terminate-api",))),
-    Stage("consumers stand still", 80, (("freeze",), ("clock",))),
-    Stage("loops are blocked", 60, (("block-loop",),)),
+    Stage("consumers stand still", 80, (("freeze",),)),
+    Stage("loops are blocked, and clocks are wrong", 60, (("block-loop", "clock"),)),  # each has consumers of its own
     Stage("links fail", 60, (("link-cut", "link-hole", "link-slow"),)),
     Stage("cancels", 30, (("cancel-races", "cancel-running"),)),
     Stage("consumers end", 100, (("terminate-consumer", "poison"),)),

@@ -27,12 +27,14 @@ async def _block(scene: Scene, dose: int, random: Random) -> Finding:
     """The first half while the heartbeat holds the lease; the rest where the watchdog ends the process."""
     finding = Finding()
     held, ended = (dose + 1) // 2, dose // 2
+    ends = len(scene.processes.unexplained)
     sql = await scene.servers.connect()
     failed = set(await innocents_failed(sql))
     prefix = f"block-{random.getrandbits(32):08x}"
     async with Client(scene.processes.url, scene.history.calls, _AT_ONCE) as client:
         lost = await _rounds(scene, client, sql, f"{prefix}-held", held)
         finding.violations += [f"task {task} was lost {count} times while its consumer lived" for task, count in lost]
+        finding.violations += [f"{end.role} {end.pid} ended: {end.tail}" for end in scene.processes.unexplained[ends:]]
         if ended:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(scene.processes.fewer("consumer", 0))

@@ -47,7 +47,7 @@ SELECT id::text FROM tasks WHERE id = ANY($1::uuid[]) AND (
 async def _shift(scene: Scene, dose: int, random: Random) -> Finding:
     """Pairs of hosts, an hour fast and an hour slow, each a consumer and an API, beside one consumer that is right."""
     finding, late, claimed = Finding(), list[float](), 0
-    library = _libfaketime()
+    library, ends = _libfaketime(), len(scene.processes.unexplained)
     sql = await scene.servers.connect()
     for first in range(0, dose, 2):
         shifts = random.sample((-_HOUR, _HOUR), min(2, dose - first))
@@ -62,6 +62,7 @@ async def _shift(scene: Scene, dose: int, random: Random) -> Finding:
             claimed += await sql.fetchval(_OWN, consumers)
         finding.injected += len(shifts)
     await sql.close()
+    finding.violations += [f"{end.role} {end.pid} ended: {end.tail}" for end in scene.processes.unexplained[ends:]]
     finding.facts = {
         "by": "libfaketime" if library else "a shifted time source (for libfaketime: apt-get install libfaketime)",
         "tasks claimed by consumers with a wrong clock": str(claimed),
@@ -76,13 +77,24 @@ async def _start(
     """The ids of the consumers."""
     consumers = []
     for shift in shifts:
-        preload = {"LD_PRELOAD": str(library), "FAKETIME": f"{shift:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        how = (preload if library else {}, *(() if library else ("--shift", str(shift))))
-        await stack.enter_async_context(processes.besides("api", *how, is_plain=True))
-        place = await stack.enter_async_context(processes.besides("consumer", *how, is_plain=True))
+        environment = _preload(library, shift) if library else {}
+        arguments = () if library else ("--shift", str(shift))
+        await stack.enter_async_context(processes.besides("api", environment, *arguments, is_plain=True))
+        place = await stack.enter_async_context(processes.besides("consumer", environment, *arguments, is_plain=True))
         assert place.process is not None
         consumers.append(place.process.consumer_id)
     return consumers
+
+
+def _preload(library: Path, shift: int) -> dict[str, str]:
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME": f"{shift:+d}s",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        # Otherwise its waits by the monotonic clock, with which Python hands the interpreter from thread to thread,
+        # take up to a second, and no heartbeat gets through: https://github.com/wolfcw/libfaketime/issues/469
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
+    }
 
 
 async def _work(client: Client, sql: Connection, prefix: str, late: list[float]) -> list[str]:
