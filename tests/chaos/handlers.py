@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from app.handler_api import Done, Fail, GroupResult, Handler, Options, Payload, Progress, Retry, TaskContext
 
+CHILDREN = "children"  # a queue of its own: a consumer that serves it starts a child, which costs a second of CPU
 AGAIN_SECONDS = 0.05  # between two attempts of what fails at first
 INSERT_EFFECT = "INSERT INTO effects (task, n) SELECT $1, generate_series($2::integer, $3::integer)"
 
@@ -173,7 +174,15 @@ HANDLERS = (
     Handler(Flaky, _flaky, max_attempts=20),
     Handler(Failing, _failing),
     Handler(Steps, _steps, max_attempts=1_000, retry_base_seconds=0.1, retry_cap_seconds=1),
-    Handler(StepsInChild, _steps, isolation="process", max_attempts=1_000, retry_base_seconds=0.1, retry_cap_seconds=1),
+    Handler(
+        StepsInChild,
+        _steps,
+        isolation="process",
+        queue=CHILDREN,
+        max_attempts=1_000,
+        retry_base_seconds=0.1,
+        retry_cap_seconds=1,
+    ),
     Handler(Poison, _poison),
     Handler(Then, _noop),
 )

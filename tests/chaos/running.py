@@ -16,6 +16,7 @@ from tests.chaos.scene import BEAT_SECONDS, GRACE_SECONDS, LEASE_SECONDS, POLL_S
 from tests.chaos.servers import ChaosServers, chaos_servers
 
 BUILDS = {"normal": "", "by-id": "tests.chaos.builds.by_id", "by-status": "tests.chaos.builds.by_status"}
+_WITHOUT_CHILDREN = {"CONSUMER_QUEUES": "default"}
 _FOLDER_MODE = 0o755  # PostgreSQL and Valkey may run as another user
 
 
@@ -34,7 +35,7 @@ async def running(folder: Path, seed: int, build: str = "normal") -> AsyncIterat
         processes = Processes(
             logs,
             _settings(servers, runs),
-            consumers=[{}, {}, linked["consumer"], linked["consumer"]],
+            consumers=[{}, _WITHOUT_CHILDREN, linked["consumer"], linked["consumer"] | _WITHOUT_CHILDREN],
             apis=[{}, linked["api"]],
             first=BUILDS[build],
         )

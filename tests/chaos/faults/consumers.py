@@ -10,7 +10,16 @@ from app.core.config import STOP_SECONDS
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.process import Process
 from tests.chaos.processes import START_SECONDS
-from tests.chaos.recovery import BOUND_SECONDS, MEASURE_SECONDS, Gone, held_by, in_words, innocents_failed, recovery
+from tests.chaos.recovery import (
+    BOUND_SECONDS,
+    MEASURE_SECONDS,
+    Gone,
+    held_by,
+    in_words,
+    innocents_failed,
+    recovery,
+    watched_lateness,
+)
 from tests.chaos.scene import Scene
 from tests.support.waiting import until
 
@@ -23,24 +32,26 @@ async def _kill(scene: Scene, dose: int, random: Random) -> Finding:
     sql = await scene.servers.connect()
     created = await sql.fetchval(_COUNT)
     failed = set(await innocents_failed(sql))
-    for _ in range(dose):
-        victim = await one_of(lambda: scene.processes.consumers, random)
-        with scene.injecting("kill-consumer", victim.consumer_id):
-            gone.append(Gone(victim.consumer_id, time.time()))
-            scene.processes.signal(victim.pid, signal.SIGKILL)
-            await victim.exited(5)
-        held += await held_by(sql, [victim.consumer_id])
-        finding.injected += 1
-        await asyncio.sleep(random.uniform(0.5, 1.5) / _KILLS_A_SECOND)
-    await scene.processes.all_work()
-    await asyncio.sleep(BOUND_SECONDS)
+    async with watched_lateness() as late:
+        for _ in range(dose):
+            victim = await one_of(lambda: scene.processes.consumers, random)
+            with scene.injecting("kill-consumer", victim.consumer_id):
+                gone.append(Gone(victim.consumer_id, time.time()))
+                scene.processes.signal(victim.pid, signal.SIGKILL)
+                await victim.exited(5)
+            held += await held_by(sql, [victim.consumer_id])
+            finding.injected += 1
+            await asyncio.sleep(random.uniform(0.5, 1.5) / _KILLS_A_SECOND)
+        await scene.processes.all_work()
+        await asyncio.sleep(BOUND_SECONDS)
     found = await recovery(sql, gone)
     finding.facts = {
         "tasks created meanwhile": str(await sql.fetchval(_COUNT) - created),
         "tasks held by the killed": str(held),
         "of these recovered": f"{len(found.seconds)} ({in_words(found.seconds)})",
+        "this process itself was late by at most": f"{late[0]:.2f} s",
     }
-    finding.violations = found.violations() + sorted(set(await innocents_failed(sql)) - failed)
+    finding.violations = found.violations(late[0]) + sorted(set(await innocents_failed(sql)) - failed)
     await sql.close()
     return finding
 
@@ -105,7 +116,7 @@ KILL = Fault(
     "kill-consumer",
     "consumer SIGKILL",
     500,
-    f"0 lost; recovered within lease + 1 sweep (+ {MEASURE_SECONDS:g} s to measure: {BOUND_SECONDS:.2f} s)",
+    f"0 lost; recovered within lease + 1 sweep (+ {MEASURE_SECONDS:g} s to measure, and what the machine is late)",
     _kill,
 )
 TERMINATE = Fault(
