@@ -16,7 +16,7 @@ from tests.chaos.scene import BEAT_SECONDS, GRACE_SECONDS, LEASE_SECONDS, POLL_S
 from tests.chaos.servers import ChaosServers, chaos_servers
 
 BUILDS = {"normal": "", "by-id": "tests.chaos.builds.by_id", "by-status": "tests.chaos.builds.by_status"}
-_FOLDER_MODE = 0o755  # PostgreSQL and Valkey may run as another user
+FOLDER_MODE = 0o755  # PostgreSQL and Valkey may run as another user
 
 
 @asynccontextmanager
@@ -26,7 +26,7 @@ async def running(folder: Path, seed: int, build: str = "normal") -> AsyncIterat
     logs, runs = folder / "logs", folder / "runs"
     for each in (folder.parent, folder, logs, runs):
         each.mkdir(parents=True, exist_ok=True)
-        each.chmod(_FOLDER_MODE)
+        each.chmod(FOLDER_MODE)
     async with chaos_servers(folder) as servers:
         sql = await servers.connect()
         await install(sql)
