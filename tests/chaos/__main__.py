@@ -18,7 +18,7 @@ from tests.chaos.fault import Fault, Finding
 from tests.chaos.keeping import write_history
 from tests.chaos.plan import FAULTS, FULL_SECONDS, Stage, dose, stages
 from tests.chaos.report import Report, Result
-from tests.chaos.running import BUILDS, read_all, running
+from tests.chaos.running import BUILDS, FOLDER_MODE, read_all, running
 from tests.chaos.scene import Scene
 from tests.chaos.weakened import prove
 
@@ -49,6 +49,7 @@ def main() -> int:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     report = Report(asked.seed, asked.seconds, asked.build, bool(only))
     folder = Path(tempfile.mkdtemp(prefix="taskmill-chaos-"))
+    folder.chmod(FOLDER_MODE)
     tell(f"seed {asked.seed}, {folder}")
     try:
         uvloop.run(_run(report, folder, list(stages(only))))

@@ -29,6 +29,7 @@ class Pipe:
         self.back = Half(self)
         self.front.peer, self.back.peer = self.back, self.front
         self.answered_at = 0.0  # monotonic: when the last answer was passed on
+        self.owners: set[int] = set()  # processes of the client's end, as far as somebody has asked (users.py)
         self._is_connecting = False
 
     @property

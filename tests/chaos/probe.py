@@ -80,9 +80,9 @@ class Probe:
 
     async def __aenter__(self) -> Self:
         """Begin."""
-        self._session = ClientSession(
-            self._url, connector=TCPConnector(limit=0), timeout=ClientTimeout(total=CALL_SECONDS)
-        )
+        # A connection for each call, so that no API process is left out.
+        connector = TCPConnector(limit=0, force_close=True)
+        self._session = ClientSession(self._url, connector=connector, timeout=ClientTimeout(total=CALL_SECONDS))
         self._clients = [asyncio.create_task(self._create_on()) for _ in range(_CLIENTS)]
         return self
 

@@ -17,7 +17,7 @@ from tests.chaos.servers import ChaosServers, chaos_servers
 
 BUILDS = {"normal": "", "by-id": "tests.chaos.builds.by_id", "by-status": "tests.chaos.builds.by_status"}
 _WITHOUT_CHILDREN = {"CONSUMER_QUEUES": "default"}
-_FOLDER_MODE = 0o755  # PostgreSQL and Valkey may run as another user
+FOLDER_MODE = 0o755  # PostgreSQL and Valkey may run as another user
 
 
 @asynccontextmanager
@@ -27,7 +27,7 @@ async def running(folder: Path, seed: int, build: str = "normal") -> AsyncIterat
     logs, runs = folder / "logs", folder / "runs"
     for each in (folder.parent, folder, logs, runs):
         each.mkdir(parents=True, exist_ok=True)
-        each.chmod(_FOLDER_MODE)
+        each.chmod(FOLDER_MODE)
     async with chaos_servers(folder) as servers:
         sql = await servers.connect()
         await install(sql)

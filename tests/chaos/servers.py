@@ -24,7 +24,7 @@ from tests.support.proxy import Upstream
 from tests.support.types import Connection
 
 START_SECONDS = 60.0
-MAX_CONNECTIONS = 200
+MAX_CONNECTIONS = 120
 _LOOK_SECONDS = 0.01
 
 

@@ -15,8 +15,12 @@ _LOOK_SECONDS = 0.05
 
 async def users_of(link: Link, since: float = 0.0) -> set[int]:
     """The processes whose connections have passed on an answer after `since` (monotonic)."""
-    ports = {pipe.client_port for pipe in link.pipes if pipe.answered_at > since}
-    return await asyncio.to_thread(_owners, ports - {0})
+    pipes = [pipe for pipe in link.pipes if pipe.answered_at > since]
+    unknown = {pipe.client_port: pipe for pipe in pipes if not pipe.owners and pipe.client_port}
+    if unknown:
+        for port, pid in await asyncio.to_thread(_owners, set(unknown)):
+            unknown[port].owners.add(pid)
+    return set[int]().union(*(pipe.owners for pipe in pipes))
 
 
 async def at_work_again(link: Link, before: Collection[int], since: float, seconds: float) -> tuple[float, set[int]]:
@@ -32,11 +36,11 @@ async def at_work_again(link: Link, before: Collection[int], since: float, secon
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _owners(ports: set[int]) -> set[int]:
-    """The processes with sockets on these local ports."""
-    inodes = {f"socket:[{inode}]" for port, inode in _sockets() if port in ports}
-    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")] if inodes else []
-    return {pid for pid in pids if inodes & _open(pid)}
+def _owners(ports: set[int]) -> list[tuple[int, int]]:
+    """Of sockets on these local ports: the port, and a process that has it open."""
+    by_inode = {f"socket:[{inode}]": port for port, inode in _sockets() if port in ports}
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+    return [(by_inode[name], pid) for pid in pids for name in _open(pid) & by_inode.keys()]
 
 
 def _sockets() -> list[tuple[int, str]]:

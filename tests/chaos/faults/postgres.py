@@ -26,19 +26,24 @@ async def crash(scene: "Scene", dose: int, random: Random) -> Finding:
         for _ in range(dose):
             how = random.choice((signal.SIGKILL, signal.SIGQUIT))
             down = LONG_SECONDS if random.randrange(_LONG_ONE_IN) == 0 else 0.0
-            with scene.injecting("postgres-crash", "postgresql"):
-                await scene.servers.crash_postgres(how, down)
-            up = time.time()
-            finding.injected += 1
-            back = await probe.accepts(up, BACK_SECONDS)
-            if back is None:
-                finding.violations.append(f"no 201 within {BACK_SECONDS:g} s of PostgreSQL's return ({how.name})")
-            else:
-                backs.append(back)
-            await asyncio.sleep(random.uniform(0.3, 2.5))
+            with scene.processes.allowing("consumer"):  # whose lease had lapsed
+                with scene.injecting("postgres-crash", "postgresql"):
+                    await scene.servers.crash_postgres(how, down)
+                finding.injected += 1
+                await note_return(finding, probe, time.time(), backs, f"PostgreSQL's return ({how.name})")
+                await asyncio.sleep(random.uniform(0.3, 2.5))
     scene.sql = await scene.servers.connect()
     await conclude(finding, probe, scene, backs)
     return finding
+
+
+async def note_return(finding: Finding, probe: Probe, since: float, backs: list[float], what: str) -> None:
+    """Wait for the first 201."""
+    back = await probe.accepts(since, BACK_SECONDS)
+    if back is None:
+        finding.violations.append(f"no 201 within {BACK_SECONDS:g} s of {what}")
+    else:
+        backs.append(back)
 
 
 async def conclude(finding: Finding, probe: Probe, scene: "Scene", backs: list[float]) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from tests.chaos.fault import Fault, Finding
-from tests.chaos.faults.postgres import BACK_SECONDS, conclude
+from tests.chaos.faults.postgres import conclude, note_return
 from tests.chaos.probe import Probe
 from tests.support.types import Connection
 
@@ -28,65 +29,65 @@ _TROUBLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError
 
 async def disk_full(scene: "Scene", dose: int, random: Random) -> Finding:
     """No room: for tables, and every other time for WAL too, at which PostgreSQL panics and may not even start."""
-    finding, disk, backs = Finding(), scene.servers.disk, list[float]()
-    if disk.missing:
-        finding.skipped = disk.missing
-        return finding
+    if scene.servers.disk.missing:
+        return Finding(skipped=scene.servers.disk.missing)
     panics = 0
-    async with Probe(scene.processes.url, scene.history.calls) as probe:
-        for number in range(dose):
-            pid, refused = scene.servers.postgresql.pid, sum(probe.refused.values())
-            with scene.injecting("disk-full", "postgresql"):
-                try:
-                    full_until = time.monotonic() + random.choice(FULL_SECONDS)
-                    while time.monotonic() < full_until:
-                        await asyncio.to_thread(disk.fill)
-                        if number % 2:
-                            await _use_wal(scene.servers)
-                        scene.servers.supervise_postgres()
-                        await asyncio.sleep(_LOOK_SECONDS)
-                finally:
-                    disk.free()
-            finding.injected += 1
-            freed = time.time()
-            await scene.servers.revive_postgres()
-            panics += pid != scene.servers.postgresql.pid
-            if sum(probe.refused.values()) == refused:
-                finding.violations.append("the disk was full, and no create was refused: nothing is shown")
-            await _note_return(finding, probe, freed, backs, "the room's return")
-            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def once(number: int) -> None:
+        nonlocal panics
+        pid = scene.servers.postgresql.pid
+        try:
+            await _keep_full(scene.servers, random.choice(FULL_SECONDS), takes_wal=number % 2 == 1)
+        finally:
+            scene.servers.disk.free()
+        await scene.servers.revive_postgres()
+        panics += pid != scene.servers.postgresql.pid
+
+    finding = await _repeat(scene, dose, "disk-full", once)
     scene.sql = await scene.servers.connect()
-    await conclude(finding, probe, scene, backs)
     finding.facts["PostgreSQL had to be started again"] = f"{panics} times"
     return finding
 
 
 async def out_of_connections(scene: "Scene", dose: int, random: Random) -> Finding:
     """All connections are taken by others, and those of the service are closed."""
+
+    async def once(_: int) -> None:
+        held = await _take_all(scene.servers)
+        await asyncio.sleep(random.choice(HELD_SECONDS))
+        for connection in held:
+            connection.terminate()
+
+    return await _repeat(scene, dose, "no-connections", once)
+
+
+async def _repeat(scene: "Scene", dose: int, name: str, once: Callable[[int], Awaitable[None]]) -> Finding:
     finding, backs = Finding(), list[float]()
-    async with Probe(scene.processes.url, scene.history.calls) as probe:
-        for _ in range(dose):
-            refused = sum(probe.refused.values())
-            with scene.injecting("no-connections", "postgresql"):
-                held = await _take_all(scene.servers)
-                await asyncio.sleep(random.choice(HELD_SECONDS))
-                for connection in held:
-                    connection.terminate()
-            finding.injected += 1
-            if sum(probe.refused.values()) == refused:
-                finding.violations.append("there were no connections, and no create was refused: nothing is shown")
-            await _note_return(finding, probe, time.time(), backs, "the connections' return")
-            await asyncio.sleep(_PAUSE_SECONDS)
+    probe = Probe(scene.processes.url, scene.history.calls)
+    with scene.processes.allowing("consumer"):  # whose lease had lapsed
+        async with probe:
+            for number in range(dose):
+                refused = sum(probe.refused.values())
+                with scene.injecting(name, "postgresql"):
+                    await once(number)
+                finding.injected += 1
+                if sum(probe.refused.values()) == refused:
+                    finding.violations.append("no create was refused meanwhile, so nothing is shown")
+                await note_return(finding, probe, time.time(), backs, f"the end of {name}")
+                await asyncio.sleep(_PAUSE_SECONDS)
     await conclude(finding, probe, scene, backs)
     return finding
 
 
-async def _note_return(finding: Finding, probe: Probe, since: float, backs: list[float], what: str) -> None:
-    back = await probe.accepts(since, BACK_SECONDS)
-    if back is None:
-        finding.violations.append(f"no 201 within {BACK_SECONDS:g} s of {what}")
-    else:
-        backs.append(back)
+async def _keep_full(servers: "ChaosServers", seconds: float, *, takes_wal: bool) -> None:
+    """Whatever room PostgreSQL gives back is taken again, and where it ends it is started again."""
+    full_until = time.monotonic() + seconds
+    while time.monotonic() < full_until:
+        await asyncio.to_thread(servers.disk.fill)
+        if takes_wal:
+            await _use_wal(servers)
+        servers.supervise_postgres()
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _use_wal(servers: "ChaosServers") -> None:

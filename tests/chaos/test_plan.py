@@ -1,0 +1,72 @@
+"""The plan has every fault once, the report hides nothing, and weakened builds are weak."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from app.queue import finish
+from tests.chaos.builds import FENCE, weaken
+from tests.chaos.fault import Fault, Finding
+from tests.chaos.plan import FAULTS, FULL_SECONDS, PLAN, dose, stages
+from tests.chaos.report import BEGIN, END, Report, Result
+
+
+async def _inject(*_: object) -> Finding:
+    return Finding()
+
+
+FAULT = Fault("some-fault", "some fault", 100, "nothing happens", _inject)
+
+
+def test_every_fault_is_injected_once() -> None:
+    """What exists is in the plan, and in one stage only."""
+    assert Counter(fault.name for stage in PLAN for fault in stage.faults) == Counter(FAULTS.keys())
+
+
+def test_doses_follow_the_time() -> None:
+    """All of it in a full run, and at least one in the shortest."""
+    assert [dose(FAULT, seconds) for seconds in (FULL_SECONDS, FULL_SECONDS / 2, 180, 1)] == [100, 48, 2, 1]
+
+
+def test_some_faults_only() -> None:
+    """Their stages alone, without the others that would go beside them."""
+    assert [stage.lanes for stage in stages({"kill-api", "freeze"})] == [(("kill-api",),), (("freeze",),)]
+
+
+@pytest.mark.parametrize("fence", ["WHERE tasks.id = mine.id", "WHERE tasks.id = mine.id AND tasks.status <> ''"])
+def test_weakened_builds_have_no_fence(fence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is found in every statement, and a second time it is an error to find none."""
+    for name, text in vars(finish).copy().items():
+        if isinstance(text, str):
+            monkeypatch.setattr(finish, name, text)  # given back at the end
+    assert FENCE in finish._COMPLETE
+    weaken(fence)
+    assert not [name for name, text in vars(finish).items() if isinstance(text, str) and FENCE in text]
+    with pytest.raises(RuntimeError, match="the fence stands in"):
+        weaken(fence)
+
+
+def test_the_report_hides_nothing(tmp_path: Path) -> None:
+    """What was not done, or too seldom, is said; so is each violation, and how to do it again."""
+    report = Report(7, 180, "normal", is_partial=True)
+    report.results = [
+        Result(FAULT, 3, Finding(injected=3, facts={"longest": "2 s"})),
+        Result(FAULT, 3, Finding(injected=2)),
+        Result(FAULT, 3, Finding(injected=3, violations=["it broke"])),
+        Result(FAULT, 3, Finding(skipped="needs root")),
+    ]
+    report.unsettled = ["stuck: one"]
+    assert report.violations == ["some-fault: injected 2 times only, of 3", "some-fault: it broke", "stuck: one"]
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    report.write(page)
+    lines = page.read_text().splitlines()
+    assert lines[:2] == ["before", BEGIN]
+    assert lines[-2:] == [END, "after"]
+    assert "| some fault | 3 | nothing happens | longest: 2 s | passed |" in lines
+    assert "| some fault | not done | nothing happens | needs root | - |" in lines
+    assert (
+        "Again: `python -m tests.chaos --seconds 180 --seed 7 --only some-fault,some-fault,some-fault,some-fault`"
+        in lines
+    )
