@@ -56,6 +56,8 @@ def main() -> int:
     except KeyboardInterrupt:
         tell(f"stopped; what there is so far is in {folder}")
         return 130
+    except Exception:  # noqa: BLE001 - what was found until then is told all the same
+        report.unsettled.append(f"the driver did not get through: {traceback.format_exc()}")
     report.took = time.monotonic() - _BEGUN
     sys.stdout.write(f"\n{report.markdown()}")
     if asked.write:
