@@ -6,9 +6,12 @@ process, as on a host whose clock is wrong, without libfaketime.
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
+
+from app.utils.linux import die_with_parent
 
 MODULES = (
     "app.consumer.__main__",
@@ -51,4 +54,5 @@ def run(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    die_with_parent(os.getppid())  # as the zygote's children do
     sys.exit(run(sys.argv[1:]))
