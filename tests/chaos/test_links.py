@@ -133,17 +133,21 @@ async def test_a_slow_link_takes_its_time_each_way() -> None:
 
 @pytest.mark.parametrize("fail", [Link.black_hole, lambda link: link.slow(60)])
 async def test_who_uses_a_link_is_seen_at_work_again(fail: Callable[[Link], None]) -> None:
-    """By an answer after the healing, not before."""
+    """By the answer to what it asks after the healing; an earlier answer that was held back says nothing."""
     async with linked() as ends:
         wire = await ends.connect()
         assert await ask(wire, b"1\n") == b"1\n"
-        assert await users_of(ends.link) == {os.getpid()}
+        me = {os.getpid()}
+        assert await users_of(ends.link) == me
         fail(ends.link)
-        broken = time.monotonic()
-        assert (await at_work_again(ends.link, {os.getpid()}, broken, 0.2))[1] == {os.getpid()}
+        wire[1].write(b"2\n")
+        assert (await at_work_again(ends.link, me, time.monotonic(), 0.2))[1] == me
         ends.link.heal()
-        assert await ask(wire, b"2\n") == b"2\n"
-        assert (await at_work_again(ends.link, {os.getpid()}, broken, 1))[1] == set()
+        assert await wire[0].readline() == b"2\n"
+        healed = time.monotonic()
+        assert (await at_work_again(ends.link, me, healed, 0.2))[1] == me
+        assert await ask(wire, b"3\n") == b"3\n"
+        assert (await at_work_again(ends.link, me, healed, 1))[1] == set()
 
 
 def _is_empty(link: Link) -> Callable[[], Awaitable[object]]:
