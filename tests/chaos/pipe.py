@@ -28,7 +28,8 @@ class Pipe:
         self.front = Half(self)
         self.back = Half(self)
         self.front.peer, self.back.peer = self.back, self.front
-        self.answered_at = 0.0  # monotonic: when the last answer was passed on
+        self.asked_at = 0.0  # monotonic: when the client has last sent something
+        self.answered_at = 0.0  # the same, of the last that was answered to a client that was still there
         self.owners: set[int] = set()  # processes of the client's end, as far as somebody has asked (users.py)
         self._is_connecting = False
 
@@ -72,7 +73,10 @@ class Pipe:
                 self.link.replies_cut += 1
                 self.abort()
                 return
-            self.answered_at = time.monotonic()
+            if not self.front.has_ended:
+                self.answered_at = self.asked_at
+        else:
+            self.asked_at = time.monotonic()
         half.peer.send(data, self.link.delay)
 
     def abort(self) -> None:
@@ -111,6 +115,7 @@ class Half(asyncio.Protocol):
         self.pipe = pipe
         self.transport: asyncio.Transport | None = None
         self.queue: deque[tuple[float, bytes | None]] = deque()  # (when due by the loop's time, bytes; None is the end)
+        self.has_ended = False
         self._is_full = False  # our own buffer to the network, so that the peer must not read on
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -124,11 +129,13 @@ class Half(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """This side says no more."""
+        self.has_ended = True
         self.peer.send(None, self.pipe.link.delay)
         return True  # the other direction may still have something to say
 
     def connection_lost(self, _: Exception | None) -> None:
         """This side has gone."""
+        self.has_ended = True
         self.peer.send(None, self.pipe.link.delay)
         if self.peer.transport is None or self.peer.transport.is_closing():
             self.pipe.link.pipes.discard(self.pipe)

@@ -14,7 +14,7 @@ _LOOK_SECONDS = 0.05
 
 
 async def users_of(link: Link, since: float = 0.0) -> set[int]:
-    """The processes whose connections have passed on an answer after `since` (monotonic)."""
+    """The processes that were answered over the link what they had asked after `since` (monotonic)."""
     pipes = [pipe for pipe in link.pipes if pipe.answered_at > since]
     unknown = {pipe.client_port: pipe for pipe in pipes if not pipe.owners and pipe.client_port}
     if unknown:
@@ -24,7 +24,7 @@ async def users_of(link: Link, since: float = 0.0) -> set[int]:
 
 
 async def at_work_again(link: Link, before: Collection[int], since: float, seconds: float) -> tuple[float, set[int]]:
-    """Wait until each of these processes that still lives has had an answer over the link after `since` (monotonic).
+    """Wait until each of these processes that still lives is answered what it asks over the link after `since`.
 
     How many seconds after `since` that was, and which processes were not by `since + seconds`.
     """

@@ -1,6 +1,7 @@
 """The network between any two parts fails, on several links at once."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -57,7 +58,7 @@ async def _inject(
             while finding.injected < dose:
                 count = min(random.randint(2, len(links)), dose - finding.injected)
                 chosen = [links[link] for link in random.sample(sorted(links), count)]
-                users = {link.name: await users_of(link) for link in chosen}
+                users = {link.name: await users_of(link) & _kept(scene) for link in chosen}
                 with scene.injecting(name, ", ".join(users)):
                     for link in chosen:
                         do(link, random)
@@ -66,8 +67,7 @@ async def _inject(
                     for link in chosen:
                         link.heal()
                 finding.injected += count
-                await _note_return(finding, chosen, users, backs)
-                await scene.processes.all_work()
+                await _note_return(finding, scene, chosen, users, backs)
     for probe in (through, past):
         finding.violations += probe.violations + await probe.lost(scene.servers.connect, SETTLE_SECONDS)
     if past.longest > ANSWER_SECONDS:
@@ -85,13 +85,20 @@ async def _inject(
 
 
 async def _note_return(
-    finding: Finding, links: Sequence[Link], users: Mapping[str, set[int]], backs: Mapping[str, list[float]]
+    finding: Finding,
+    scene: "Scene",
+    links: Sequence[Link],
+    users: Mapping[str, set[int]],
+    backs: Mapping[str, list[float]],
 ) -> None:
-    """Wait for each process that had used these links to have answers over them again."""
+    """Wait for each process that had used these links to be at work again over them, or to have been replaced."""
     healed = time.monotonic()
     again = await asyncio.gather(*(at_work_again(link, users[link.name], healed, BACK_SECONDS) for link in links))
-    for link, (seconds, missing) in zip(links, again, strict=True):
-        backs[link.name].append(seconds)
+    await scene.processes.all_work()
+    for link, (seconds, silent) in zip(links, again, strict=True):
+        missing = silent & _kept(scene)  # the others have lost their lease and ended
+        if not silent:
+            backs[link.name].append(seconds)
         if not users[link.name]:
             finding.violations.append(f"nobody used {link.name}, so nothing is shown")
         if missing:
@@ -99,6 +106,11 @@ async def _note_return(
                 f"{len(missing)} of {len(users[link.name])} processes behind {link.name} were not at work "
                 f"{BACK_SECONDS:g} s after it was whole again: {sorted(missing)}"
             )
+
+
+def _kept(scene: "Scene") -> set[int]:
+    """Processes that always have something to ask, and this one: a quarantine may be silent for longer."""
+    return {process.pid for process in (*scene.processes.consumers, *scene.processes.apis)} | {os.getpid()}
 
 
 async def _answered(probe: Probe) -> None:
