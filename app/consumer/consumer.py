@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Collection, Sequence
 from uuid import UUID, uuid4
 
@@ -118,7 +119,14 @@ class Consumer:
             None
             if quarantine
             else Sweeper(
-                self._database, self._wakeup, self._follow_up, self._kinds, settings, emit, self._on_paused_queues
+                self._database,
+                self._wakeup,
+                self._follow_up,
+                self._kinds,
+                self._lease,
+                settings,
+                emit,
+                self._on_paused_queues,
             )
         )
 
@@ -130,9 +138,7 @@ class Consumer:
         """
         if not await self._register(stop):
             return
-        heartbeat = Heartbeat(
-            self._settings, self._lease.consumer_id, self._on_lapsed, self._on_regained, self._on_dead
-        )
+        heartbeat = Heartbeat(self._settings, self._lease, self._on_lapsed, self._on_regained, self._on_dead)
         heartbeat.start()
         watchdog = Watchdog(self._settings.loop_blocked_seconds, self._emit)
         watchdog.start()
@@ -188,6 +194,7 @@ class Consumer:
                 await register(self._database, self._lease.consumer_id, socket.gethostname(), os.getpid(), kinds)
             except DatabaseUnavailableError as error:
                 outage.begin(error)
+                self._lease.troubled_at = time.monotonic()
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)
             else:
                 outage.end()

@@ -1,6 +1,7 @@
 """This process's lease, beaten from a thread so that a busy event loop does not look dead (docs/protocol.md)."""
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -25,6 +26,8 @@ class Lease:
     `held`: claims are allowed. `claiming`: taken while a claim is under way, so that rows which say they are ours can
     be compared with what we hold. `is_settled`: since a comparison at which nothing ran here, and no row said that it
     is ours, nothing was claimed. `doubt_until`: until then (monotonic) a claim without an answer may be committed.
+    `troubled_at`: when (monotonic) a beat of ours last failed or was late. What kept it may have kept those of others,
+    so for a whole lease from then on nobody's silence counts against him: docs/decisions/0002.
     """
 
     consumer_id: UUID
@@ -32,6 +35,7 @@ class Lease:
     claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
     is_settled: bool = False
     doubt_until: float = 0.0
+    troubled_at: float = -math.inf
 
 
 class Heartbeat(threading.Thread):
@@ -44,7 +48,7 @@ class Heartbeat(threading.Thread):
     def __init__(
         self,
         settings: Settings,
-        consumer_id: UUID,
+        lease: Lease,
         on_lapsed: Callable[[str], None],
         on_regained: Callable[[], None],
         on_dead: Callable[[], None],
@@ -52,7 +56,7 @@ class Heartbeat(threading.Thread):
         super().__init__(name="heartbeat", daemon=True)
         self._settings = settings
         self._patience = min(_BEAT_TIMEOUT_SECONDS, settings.beat_seconds)
-        self._consumer_id = consumer_id
+        self._lease = lease
         self._on_lapsed = on_lapsed
         self._on_regained = on_regained
         self._on_dead = on_dead
@@ -87,6 +91,8 @@ class Heartbeat(threading.Thread):
                 answer = await self._beat(database)
                 if answer is False:
                     return
+                if answer is None or sent - self._last_good > 2 * self._settings.beat_seconds:
+                    self._lease.troubled_at = time.monotonic()
                 if answer:
                     self._last_good = sent
                 self._notice_lapse()
@@ -99,7 +105,7 @@ class Heartbeat(threading.Thread):
         """True: renewed. False: declared dead. None: nobody knows."""
         try:
             async with asyncio.timeout(self._patience):
-                return bool(await database.fetch(BEAT, self._consumer_id))
+                return bool(await database.fetch(BEAT, self._lease.consumer_id))
         except Exception as error:  # noqa: BLE001 - whatever it was, it was no beat; the lease says how long that may go on
             self._trouble = f"{type(error).__name__}: {error}"
             return None

@@ -74,6 +74,7 @@ class Sweeper:
         wakeup: Wakeup,
         follow_up: FollowUp,
         kinds: Sequence[str],
+        lease: Lease,
         settings: Settings,
         emit: Emit,
         on_paused: Callable[[Collection[str]], None],
@@ -84,6 +85,7 @@ class Sweeper:
         self._follow_up = follow_up
         self._kinds = kinds
         self._on_paused = on_paused
+        self._lease = lease
         self._settings = settings
         self._emit = emit
         self._ticker = Ticker(database, wakeup, emit)
@@ -120,7 +122,11 @@ class Sweeper:
         await fold_counts(self._database)
 
     async def _recover(self) -> None:
-        recovered = await recover(self._database, self._settings.lease_seconds, self._settings.max_lost)
+        lease_seconds = self._settings.lease_seconds
+        is_untroubled = time.monotonic() - self._lease.troubled_at > lease_seconds
+        recovered = await recover(
+            self._database, lease_seconds if is_untroubled else None, max_lost=self._settings.max_lost
+        )
         if recovered.pending:
             self._follow_up.pending_again(recovered.pending)
             self._emit(TasksRecovered([task.id for task in recovered.pending]))

@@ -130,15 +130,16 @@ async def look(database: Database, lease_seconds: float, kinds: Sequence[str]) -
     return Look(*(await database.fetch(_LOOK, timedelta(seconds=lease_seconds), kinds))[0])
 
 
-async def recover(database: Database, lease_seconds: float, max_lost: int) -> Recovered:
-    """Bury consumers whose lease is over, by PostgreSQL's clock, and take back their tasks.
+async def recover(database: Database, lease_seconds: float | None, max_lost: int) -> Recovered:
+    """Bury consumers whose lease is over, by PostgreSQL's clock (None: bury nobody), and take back what dead ones had.
 
     A task lost `max_lost` times is failed instead (`consumer_lost`). One sweep at a time; the others return at once.
     """
     async with database.connection() as connection, connection.transaction():
         if not await connection.fetchval(_LOCK, _SWEEP_LOCK):
             return Recovered((), ())
-        await connection.execute(_BURY, timedelta(seconds=lease_seconds))
+        if lease_seconds is not None:
+            await connection.execute(_BURY, timedelta(seconds=lease_seconds))
         orphaned = [row[0] for row in await connection.fetch(_ORPHANED)]
         await connection.execute(f"SET LOCAL statement_timeout = '{_RECOVER_SECONDS:g}s'")
         rows = await connection.fetch(_RECOVER, orphaned, max_lost, timeout=_RECOVER_SECONDS) if orphaned else []

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from statistics import quantiles
 from uuid import UUID
 
@@ -150,6 +151,54 @@ async def test_postgresql_away_for_longer_than_the_lease(
         await events.seen(TasksReleased)
         await until(count(3, "completed"))
         assert {tuple(r) for r in await sql.fetch("SELECT attempt, lost_count FROM tasks")} == {(1, 0)}
+
+
+async def test_who_is_back_first_after_an_outage_does_not_bury_the_others(
+    database_proxy: Proxy, database_url: str, redis_url: str, insert: Insert, count: Count, sql: Connection
+) -> None:
+    """One that was kept from beating takes others' silence for the outage; one that stays silent is buried later."""
+    early, late, late_proxy = EventLog(), EventLog(), Proxy(database_url)
+    await late_proxy.start()
+    async with AsyncExitStack() as consumers:
+        await consumers.enter_async_context(
+            consuming(quick_settings(late_proxy.url, redis_url, beat_seconds=1, lease_seconds=3), late)
+        )
+        await insert(3, '{"simulate_seconds": 3}')
+        await until(count(3, "processing"))
+        settings = quick_settings(database_proxy.url, redis_url, beat_seconds=1, lease_seconds=3)
+        await consumers.enter_async_context(consuming(settings, early))
+        await until(_all_beating(sql))  # so that no connection is just being made
+        await asyncio.gather(database_proxy.stop(), late_proxy.stop())
+        await asyncio.gather(early.seen(LeaseLapsed), late.seen(LeaseLapsed))
+        await until(_silent_for_a_lease(sql))
+        await sql.execute("INSERT INTO consumers (id, host, pid, beat_at) VALUES (gen_random_uuid(), 'dead', 0, now())")
+        await database_proxy.start()
+        await early.seen(LeaseRegained)
+        await insert(1, SHORT)
+        await until(_swept(sql))
+        await late_proxy.start()
+        await late.seen(LeaseRegained)
+        await until(_only_beating(sql))
+        await until(count(4, "completed"))
+        assert {tuple(row) for row in await sql.fetch("SELECT lost_count FROM tasks")} == {(0,)}
+    await late_proxy.stop()
+
+
+def _all_beating(sql: Connection) -> Callable[[], Awaitable[object]]:
+    return lambda: sql.fetchval("SELECT every(beat_at > started_at + interval '1 s') FROM consumers")
+
+
+def _silent_for_a_lease(sql: Connection) -> Callable[[], Awaitable[object]]:
+    return lambda: sql.fetchval("SELECT max(beat_at) < clock_timestamp() - interval '3 s' FROM consumers")
+
+
+def _swept(sql: Connection) -> Callable[[], Awaitable[object]]:
+    """Whether a whole round of a sweep has gone by: it ends with this."""
+    return lambda: sql.fetchval("SELECT NOT EXISTS (SELECT FROM task_deltas)")
+
+
+def _only_beating(sql: Connection) -> Callable[[], Awaitable[object]]:
+    return lambda: sql.fetchval("SELECT NOT EXISTS (SELECT FROM consumers WHERE host = 'dead')")
 
 
 async def test_a_flushed_redis_loses_nothing(

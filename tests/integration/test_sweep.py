@@ -1,10 +1,11 @@
 """A round of maintenance: none of its parts keeps back another."""
 
 import asyncio
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
+from app.consumer.heartbeat import Lease
 from app.consumer.maintenance import Sweeper
 from app.core.config import Settings
 from app.core.recurrence import Recurrence
@@ -38,7 +39,7 @@ async def test_a_tick_does_not_wait_for_a_recovery_that_waits(
     """Somebody holds the row of a dead consumer's task for as long as it likes."""
     await claim_ids(database, claimant(consumer_id), await insert())
     await _due_schedule(database, sql)
-    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], settings, events, lambda _: None)
+    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, lambda _: None)
     await sql.execute("DELETE FROM consumers")
     async with sql.transaction():
         await sql.execute("SELECT FROM tasks FOR UPDATE")
@@ -58,7 +59,7 @@ async def test_a_part_that_fails_keeps_back_none_behind_it(
     """One has to wait until it gives up: those behind it get their turn all the same."""
     await _due_schedule(database, sql)
     await sql.execute("INSERT INTO groups (id, on_failure, total) VALUES (gen_random_uuid(), 'continue', 0)")
-    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], settings, events, lambda _: None)
+    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, lambda _: None)
     async with sql.transaction():
         await sql.execute("LOCK TABLE schedules IN EXCLUSIVE MODE")  # it can be looked at, and no tick be made
         await sweeper.sweep()
@@ -78,7 +79,7 @@ async def test_old_idempotency_keys_are_forgotten_now_and_then(
     """Not at each round, which would cost an idle consumer a statement more."""
     fill = "INSERT INTO idempotency_keys SELECT uuid_send(gen_random_uuid()), '', '{}', now() - interval '25 hours'"
     await sql.execute(fill)
-    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], settings, events, lambda _: None)
+    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, lambda _: None)
     monkeypatch.setattr(sweeper, "_forget_at", 0.0)
     await sweeper.sweep()
     assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 0
