@@ -8,7 +8,7 @@ from tests.chaos.faults import apis, blocked, cancels, clock, consumers, frozen,
 from tests.chaos.faults import resources as shortages
 
 FULL_SECONDS = 2_700.0  # of CHAOS_SECONDS: then every dose is the full one
-FIXED_SECONDS = 120.0  # what a run takes besides its doses: starts, the checker's proof, settling
+FIXED_SECONDS = 150.0  # what a run takes besides its doses: starts, the checker's proof, settling
 FAULTS: dict[str, Fault] = {
     fault.name: fault
     for fault in (
