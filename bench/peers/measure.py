@@ -24,7 +24,7 @@ from tests.support.servers import Servers
 
 @dataclass(frozen=True)
 class Dose:
-    """How much of each: `singles` tasks one by one, `tasks` in batches and for a drain, then latencies and sleepers."""
+    """How much: `singles` tasks one by one, `tasks` in batches and for each worker; then latencies, and sleepers."""
 
     singles: int = 2_000
     tasks: int = 10_000
@@ -67,7 +67,7 @@ def measure(contenders: Sequence[Contender], rounds: int, dose: Dose, tell: Tell
     found: Found = []
     for number in range(rounds):
         for contender in contenders[:: -1 if number % 2 else 1]:
-            for part in (_enqueue, _drain_with_one, _drain_with_two, _latency, _sleepers):
+            for part in (_one_by_one, _batch, _drain_with_one, _drain_with_two, _latency, _sleepers):
                 for figure in _tried(part, contender, dose, number):
                     found.append(figure)
                     tell(figure)
@@ -79,25 +79,27 @@ Part = Callable[[Contender, Dose], dict[tuple[str, str], float]]
 
 def _tried(part: Part, contender: Contender, dose: Dose, number: int) -> Found:
     try:
+        contender.reset()
         values = part(contender, dose)
     except Unable as error:
         return [Missing(contender.name, (part.__doc__ or "").rstrip("."), str(error))]
     return [Figure(contender.name, measure, unit, value, number) for (measure, unit), value in values.items()]
 
 
-def _enqueue(contender: Contender, dose: Dose) -> dict[tuple[str, str], float]:
+def _one_by_one(contender: Contender, dose: Dose) -> dict[tuple[str, str], float]:
     """Enqueue one by one."""
-    contender.reset()
     return {("enqueue one by one", "tasks/s"): dose.singles / contender.enqueue(dose.singles, batch=False)}
 
 
+def _batch(contender: Contender, dose: Dose) -> dict[tuple[str, str], float]:
+    """Enqueue in batches."""
+    return {("enqueue in batches", "tasks/s"): dose.tasks / contender.enqueue(dose.tasks, batch=True)}
+
+
 def _drain_with_one(contender: Contender, dose: Dose) -> dict[tuple[str, str], float]:
-    """Enqueue in batches, drain with 1 worker."""
-    contender.reset()
-    enqueued = dose.tasks / contender.enqueue(dose.tasks, batch=True)
+    """No-op tasks, 1 worker."""
     drained = contender.drain(dose.tasks, workers=1)
     return {
-        ("enqueue in batches", "tasks/s"): enqueued,
         ("no-op tasks, 1 worker", "tasks/s"): drained.done / drained.seconds,
         ("CPU for 1,000 tasks, 1 worker", "s"): drained.cpu / drained.done * 1_000,
         ("peak memory, 1 worker", "MiB"): drained.peak,
@@ -105,10 +107,8 @@ def _drain_with_one(contender: Contender, dose: Dose) -> dict[tuple[str, str], f
 
 
 def _drain_with_two(contender: Contender, dose: Dose) -> dict[tuple[str, str], float]:
-    """Drain with 2 workers."""
-    contender.reset()
-    contender.enqueue(dose.tasks, batch=True)
-    drained = contender.drain(dose.tasks, workers=2)
+    """No-op tasks, 2 workers."""
+    drained = contender.drain(2 * dose.tasks, workers=2)
     return {
         ("no-op tasks, 2 workers", "tasks/s"): drained.done / drained.seconds,
         ("CPU for 1,000 tasks, 2 workers", "s"): drained.cpu / drained.done * 1_000,
