@@ -182,6 +182,8 @@ def _timed(step: Callable[[], object]) -> float:
 class Api(Service):
     """An API process as config/run/api.py starts it."""
 
+    app: tuple[str, ...] = ("--factory", "app.main:create_app")
+
     def launch(self) -> Process:
         """Start it."""
         with socket.socket() as listener:
@@ -190,7 +192,7 @@ class Api(Service):
             listener.listen(512)
             fd = listener.fileno()
             command = [
-                *(sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--fd", str(fd)),
+                *(sys.executable, "-m", "uvicorn", *self.app, "--fd", str(fd)),
                 *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log"),
                 *("--log-config", "config/uvicorn.log.conf.yml", "--timeout-graceful-shutdown", "5"),
             ]
