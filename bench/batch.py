@@ -49,7 +49,7 @@ TEXT = json.dumps(CONTENT)
 BARE = "INSERT INTO a table of six columns"
 NDJSON = "Content-Type: application/x-ndjson"
 
-_MAKE_BARE = """
+MAKE_BARE = """
 CREATE TABLE bare (id uuid PRIMARY KEY, kind text NOT NULL, status text NOT NULL, content jsonb NOT NULL,
     created_at timestamptz NOT NULL, updated_at timestamptz)
 """
@@ -209,7 +209,7 @@ async def measure(database_url: str, redis_url: str, seconds: float, rounds: int
     try:
         await asyncio.to_thread(migrate, "postgresql+asyncpg://" + url.partition("://")[2])
         connection = await asyncpg.connect(url, server_settings=dict(SESSION))
-        await connection.execute(_MAKE_BARE)
+        await connection.execute(MAKE_BARE)
         async with Api(url, redis_url, log_level="warning") as api:
             process = api.launch()
             async with connect(api.url) as wire:

@@ -30,11 +30,10 @@ class Dose:
     delayed: int
     turns: int  # short rounds of two databases
     tasks: int  # that one Taskmill consumer drains
-    naive_tasks: int
 
 
-FULL = Dose("full", 3, 3, (1, 16, 64, 256), 1.5, 10, 300, 10_000, 30, 5_000_000, 1_000_000, 14, 50_000, 2_000)
-QUICK = Dose("quick", 2, 1, (1, 64), 0.5, 3, 50, 2_000, 5, 500_000, 100_000, 4, 20_000, 500)
+FULL = Dose("full", 3, 3, (1, 16, 64, 256), 1.5, 10, 300, 10_000, 30, 5_000_000, 1_000_000, 14, 50_000)
+QUICK = Dose("quick", 2, 1, (1, 64), 0.5, 3, 50, 2_000, 5, 500_000, 100_000, 4, 20_000)
 
 
 @dataclass

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -44,7 +44,8 @@ class Subject(Api):
         super().__init__(database_url, redis_url, **(defaults | settings))
         self.redis_url = redis_url
         self.sql: Connection
-        self.wire: Wire
+        self._connections = AsyncExitStack()
+        self._wires: list[Wire] = []
         self.api: Process
         self.consumers: list[Process] = []
 
@@ -59,9 +60,14 @@ class Subject(Api):
         return f'{{"content": {{"simulate_seconds": {seconds}}}}}'
 
     async def ask(self, method: str, path: str, body: str | None = None) -> Answer:
-        """Send a request on a connection that is kept."""
+        """Send a request on a connection that is kept, and made anew when the server has closed it."""
         headers = (JSON,) if body else ()
-        return await self.wire.ask(request(method, path, *headers, body=body.encode() if body else None))
+        data = request(method, path, *headers, body=body.encode() if body else None)
+        if self._wires:
+            with suppress(EOFError, OSError):
+                return await self._wires[-1].ask(data)
+        self._wires.append(await self._connections.enter_async_context(connect(self.url)))
+        return await self._wires[-1].ask(data)
 
     async def make(self, body: str) -> str:
         """Create a task; its id."""
@@ -119,8 +125,6 @@ class Subject(Api):
         await self.prepare(self.env["DATABASE_URL"])
         self.sql = await asyncpg.connect(self.env["DATABASE_URL"])
         self.api = self.launch()
-        self._connection = connect(self.url)
-        self.wire = await self._connection.__aenter__()
         try:
             await self.ask("GET", "/")  # whatever it answers
         except (OSError, EOFError):
@@ -129,8 +133,7 @@ class Subject(Api):
 
     async def close(self) -> None:
         """Stop what it has started."""
-        if hasattr(self, "wire"):
-            await self._connection.__aexit__(None, None, None)
+        await self._connections.aclose()
         if hasattr(self, "sql"):
             await self.sql.close()
         await super().close()
@@ -200,7 +203,7 @@ def redis_database(url: str, number: int) -> str:
     """The same Redis, another of its databases."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
-        return urlunsplit(parts._replace(query=f"db={number}"))
+        return f"unix://{parts.path}?db={number}"
     return urlunsplit(parts._replace(path=f"/{number}"))
 
 
