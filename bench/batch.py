@@ -98,7 +98,7 @@ async def post_arrays(url: str, seconds: float, *, in_flight: int = 2, priority:
                     request("POST", "/task/batch", JSON, f"Idempotency-Key: {uuid4()}", body=body) if keyed else plain
                 )
                 answer = await wire.ask(data)
-                if answer.status != 201:  # noqa: PLR2004 - as documented
+                if answer.status != 201:
                     raise RuntimeError(answer.body[:500])
                 count += ROWS
         return count

@@ -50,7 +50,7 @@ async def post_batches(url: str, count: int, body: str = Subject.noop) -> float:
         async with connect(url) as wire:
             for size in left:
                 answer = await wire.ask(request("POST", "/task/batch", JSON, body=bodies[size]))
-                if answer.status != 201:  # noqa: PLR2004 - as documented
+                if answer.status != 201:
                     raise RuntimeError(f"a batch is answered {answer.status}")
 
     begin = time.perf_counter()

@@ -103,7 +103,7 @@ async def _cancel(subject: Subject, stamps: Path) -> tuple[float, float]:
     sent = time.time()
     answer = await subject.ask("PATCH", f"/task/{task_id}/cancel")
     answered = time.time()
-    if answer.status != 200:  # noqa: PLR2004 - as documented
+    if answer.status != 200:
         raise RuntimeError(f"a cancel is answered {answer.status}")
     await until(lambda: wrote("stop"), 10, 0.002)
     return (answered - sent) * 1_000, (read_stamps(stamps)["stop", task_id] - sent) * 1_000

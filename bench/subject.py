@@ -72,7 +72,7 @@ class Subject(Api):
     async def make(self, body: str) -> str:
         """Create a task; its id."""
         answer = await self.ask("POST", "/task", body)
-        if answer.status != 201:  # noqa: PLR2004 - as documented
+        if answer.status != 201:
             raise RuntimeError(f"{self.name} answers {answer.status} to a create: {answer.body[:200]!r}")
         return str(answer.json()["id"])
 
