@@ -75,10 +75,10 @@ class _Scale:
 
 
 def _frame(title: str, axis: str, series: Sequence[str], scale: _Scale, bottom: float, parts: Sequence[str]) -> str:
-    height = bottom + _BOTTOM
+    size = f"{_WIDTH:g}", f"{bottom + _BOTTOM:g}"
+    shape = f'width="{size[0]}" height="{size[1]}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:g}" width="{_WIDTH}" '
-        f'height="{height:g}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" {shape} role="img">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
         _text(8, 22, title, kind="title"),
     ]

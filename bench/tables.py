@@ -73,13 +73,11 @@ def run_table(results: Results) -> str:
     """When and where."""
     whens = sorted(part.when for part in results.parts.values())
     minutes = sum(part.seconds for part in results.parts.values()) / 60
-    lines = [
-        f"{results.dose.capitalize()} run, {whens[0][:10] if whens else 'never'}, {minutes:.0f} minutes, on "
-        f"{results.machine}; the load generator (wrk) and the servers on the same machine. Medians (least–most)."
-    ]
-    lines += [f"\n**{'; '.join(f'{name} {version}' for name, version in results.versions.items())}**"] * bool(
-        results.versions
-    )
+    day = whens[0][:10] if whens else "never"
+    where = f"on {results.machine}; the load generator (wrk) and the servers on the same machine"
+    lines = [f"{results.dose.capitalize()} run, {day}, {minutes:.0f} minutes, {where}. Medians (least–most)."]
+    if results.versions:
+        lines.append("\n" + "; ".join(f"{name} {version}" for name, version in results.versions.items()) + ".")
     failures = [f"- {name}: {line}" for name, part in results.parts.items() for line in part.failures]
     return "\n".join([*lines, *(["\nFailed:\n", *failures] if failures else [])])
 
