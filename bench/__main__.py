@@ -19,7 +19,7 @@ from bench.parts import PARTS
 from bench.report import write_report
 from bench.results import Part, Results
 from bench.run import FULL, QUICK, Dose, Run
-from bench.servers import bench_servers
+from bench.servers import tcp_servers
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data" / "bench"
@@ -57,7 +57,7 @@ def _measure(names: list[str], dose: Dose, results: Results, file: Path) -> None
     if dose is QUICK:
         print("QUICK: fewer rounds, rows and peers. To see that all works, not to compare; `make bench` does that.")
     results.machine = store.machine()
-    with bench_servers() as servers:
+    with tcp_servers() as servers:
         for number, name in enumerate(names, start=1):
             print(f"[{time.monotonic() - begin:5.0f} s] {number}/{len(names)} {name} ...", flush=True)
             run, started = Run(servers, dose), time.monotonic()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from bench.against_peers import measure_among_peers
 from bench.batches import measure_batches
 from bench.creates import measure_creates, measure_floor
 from bench.drains import measure_drains
@@ -25,6 +26,7 @@ PARTS: dict[str, Measure] = {
     "creates": _waited(measure_creates),
     "floor": _waited(measure_floor),
     "batches": _waited(measure_batches),
+    "peers": measure_among_peers,
     "drains": _waited(measure_drains),
     "latency": _waited(measure_latency),
     "cancels": _waited(measure_cancels),

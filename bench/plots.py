@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
+from bench.against_peers import ONE, TWO
 from bench.results import Results
 from bench.svg import Group, bar_chart
 from bench.targets import NAIVE, US
 
-_ONE, _TWO = "no-op tasks, 1 worker", "no-op tasks, 2 workers"
 _P50, _P99 = "enqueue to start, p50", "enqueue to start, p99"
 
 
@@ -27,7 +27,7 @@ def creates(results: Results) -> str:
 def drains(results: Results) -> str:
     """Against peers, best first; without them, against the naive implementation."""
     if "peers" in results.parts:
-        part, measures = "peers", (_ONE, _TWO)
+        part, measures = "peers", (ONE, TWO)
     else:
         part, measures = "drains", ("noop_1", "noop_2")
     groups = _groups(results, part, measures, descending=True)

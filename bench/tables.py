@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from statistics import median
 
+from bench.against_peers import ONE, TWO
 from bench.batches import LIMIT
 from bench.results import Results
 from bench.standing import Laden
@@ -35,8 +36,8 @@ _WORK = [
     ("row to its start, p99, ms", "latency", "row_to_start_p99"),
 ]
 _PEERS = [
-    ("no-op tasks/s, 1", "no-op tasks, 1 worker"),
-    ("2 workers", "no-op tasks, 2 workers"),
+    ("no-op tasks/s, 1", ONE),
+    ("2 workers", TWO),
     ("enqueue/s, one by one", "enqueue one by one"),
     ("in batches", "enqueue in batches"),
     ("to start, p50 ms", "enqueue to start, p50"),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from bench.against_peers import ONE, TWO
 from bench.batches import LIMIT
 from bench.results import Results
 from bench.standing import Laden
@@ -37,8 +38,8 @@ def targets(results: Results) -> list[Reached]:
             results.ratios("batches", "batch", US, LIMIT),
             lambda ratio: ratio >= 0.5,
         ),
-        _best_peer(results, "no-op tasks, 1 worker", "no-op tasks/s with one consumer, of the best peer's", 1.25),
-        _best_peer(results, "no-op tasks, 2 workers", "no-op tasks/s with two consumers, of the best peer's", 1.0),
+        _best_peer(results, ONE, "no-op tasks/s with one consumer, of the best peer's", 1.25),
+        _best_peer(results, TWO, "no-op tasks/s with two consumers, of the best peer's", 1.0),
         _below(
             results,
             "latency",

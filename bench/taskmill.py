@@ -45,6 +45,7 @@ class Taskmill:
 
     def sleepers(self, count: int) -> Drained:
         """So many tasks of a second, in one consumer with as many slots."""
+        self.reset()
         self._runner.run(post_batches(self._subject.url, count, self._subject.sleeper(1)))
         return self._runner.run(drain(self._subject, count, 1, consumer_concurrency=count))
 
