@@ -15,7 +15,7 @@ TASKS = {name: app.task(job, name=name) for name, job in JOBS.items()}
 def work(setting: str) -> None:
     """`setting` is POOL:CONCURRENCY; the more tasks at a time, the fewer are fetched ahead of each."""
     pool, concurrency = setting.split(":")
-    ahead = 64 if pool == "solo" else 16 if int(concurrency) <= 100 else 1  # noqa: PLR2004
+    ahead = 64 if pool == "solo" else 16 if int(concurrency) <= 100 else 1
     execute(
         *("celery", "-A", "bench.peers.celery", "worker", "-P", pool, "-c", concurrency, "-l", "WARNING"),
         *("--prefetch-multiplier", str(ahead), "--without-gossip", "--without-mingle", "--without-heartbeat"),

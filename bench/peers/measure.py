@@ -24,7 +24,10 @@ from tests.support.servers import Servers
 
 @dataclass(frozen=True)
 class Dose:
-    """How much: `singles` tasks one by one, `tasks` in batches and for each worker; then latencies, and sleepers."""
+    """How much: `singles` tasks one by one, `tasks` in batches and for each worker; then latencies, and sleepers.
+
+    What is 0 is left out.
+    """
 
     singles: int = 2_000
     tasks: int = 10_000
@@ -67,7 +70,7 @@ def measure(contenders: Sequence[Contender], rounds: int, dose: Dose, tell: Tell
     found: Found = []
     for number in range(rounds):
         for contender in contenders[:: -1 if number % 2 else 1]:
-            for part in (_one_by_one, _batch, _drain_with_one, _drain_with_two, _latency, _sleepers):
+            for part in _parts(dose):
                 for figure in _tried(part, contender, dose, number):
                     found.append(figure)
                     tell(figure)
@@ -75,6 +78,13 @@ def measure(contenders: Sequence[Contender], rounds: int, dose: Dose, tell: Tell
 
 
 Part = Callable[[Contender, Dose], dict[tuple[str, str], float]]
+
+
+def _parts(dose: Dose) -> list[Part]:
+    parts: list[Part] = [_one_by_one] if dose.singles else []
+    parts += [_batch, _drain_with_one, _drain_with_two] if dose.tasks else []
+    parts += [_latency] if dose.seconds else []
+    return parts + ([_sleepers] if dose.sleepers else [])
 
 
 def _tried(part: Part, contender: Contender, dose: Dose, number: int) -> Found:
