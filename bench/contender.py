@@ -37,6 +37,8 @@ class Drained:
 class Contender(Protocol):
     """A task queue under test. It is called from one thread, one call at a time; what it starts, it stops.
 
+    `reset` comes before every other call.
+
     Raises Unable where it has no such thing, or does not get it done; the run goes on without that figure.
     """
 
@@ -58,7 +60,10 @@ class Contender(Protocol):
         """
 
     def drain(self, count: int, *, workers: int) -> Drained:
-        """Start so many worker processes on the `count` no-op tasks that wait, and stop them at the end."""
+        """Start so many worker processes; when all are ready, hold them, enqueue no-op tasks in batches, let them go.
+
+        They are held by SIGSTOP: else what counts is how long the second one takes to start. They end with the call.
+        """
 
     def latencies(self, rate: float, seconds: float) -> list[float]:
         """Milliseconds from just before the enqueue to the start of the handler, one worker process running, idle else.
@@ -67,7 +72,7 @@ class Contender(Protocol):
         """
 
     def sleepers(self, count: int) -> Drained:
-        """Enqueue so many tasks that sleep for a second, and then run them in one worker process."""
+        """As drain, with tasks that sleep for a second, in one worker process."""
 
 
 class Unable(Exception):  # noqa: N818 - an answer, not a fault of the benchmark

@@ -10,13 +10,11 @@ from bench.load import post
 from bench.run import Run, name_of
 from bench.subject import Naive, Subject
 from bench.usage import peak_mib
-from tests.support.waiting import until
 from tests.support.wire import JSON, connect, request
 
 _ROWS = 1_000  # in one batch
 _IN_FLIGHT = 2
 _TOOK = "SELECT extract(epoch FROM max(finished_at) - min(started_at))::float8 FROM tasks WHERE status = 'completed'"
-_HAS_STARTED = "SELECT EXISTS (SELECT FROM consumers WHERE started_at > $1)"
 
 
 async def measure_drains(run: Run) -> None:
@@ -30,7 +28,7 @@ async def measure_drains(run: Run) -> None:
                 drained = await (
                     _drain_naive(run, subject, workers)
                     if isinstance(subject, Naive)
-                    else _fill_and_drain(run, subject, workers)
+                    else drain(subject, run.dose.tasks * workers, workers)
                 )
                 run.add(subject.name, f"noop_{workers}", "1/s", drained.done / drained.seconds, number)
                 run.add(subject.name, f"noop_{workers}_cpu", "ms", 1_000 * drained.cpu / drained.done, number)
@@ -58,18 +56,18 @@ async def post_batches(url: str, count: int, body: str = Subject.noop) -> float:
     return time.perf_counter() - begin
 
 
-async def drain(subject: Subject, count: int, workers: int, **settings: object) -> Drained:
-    """Start consumers on the tasks that wait, and stop them at the end.
+async def drain(subject: Subject, count: int, workers: int, body: str = Subject.noop, **settings: object) -> Drained:
+    """Start consumers, hold them while so many tasks are created, let them go, and stop them at the end.
 
-    From the first task's start to the last one's end, as their rows say. The CPU is counted from the first consumer's
-    entry into the table of consumers, which comes before its first claim.
+    From the first task's start to the last one's end, as their rows say.
     """
-    await subject.sql.execute("VACUUM ANALYZE tasks")  # as peers get it
-    start = await subject.sql.fetchval("SELECT clock_timestamp()")
     try:
-        subject.consumers += [subject.launch_consumer(**settings) for _ in range(workers)]
-        await until(lambda: subject.sql.fetchval(_HAS_STARTED, start), 30)
+        await subject.start_consumers(workers, **settings)
+        subject.pause(is_paused=True)
+        await post_batches(subject.url, count, body)
+        await subject.sql.execute("VACUUM ANALYZE tasks")  # as peers get it
         used = subject.consumer_cpu()
+        subject.pause(is_paused=False)
         await subject.has_ended()
         used = subject.consumer_cpu() - used
         peak = peak_mib(consumer.pid for consumer in subject.consumers)
@@ -79,12 +77,6 @@ async def drain(subject: Subject, count: int, workers: int, **settings: object) 
     if done != count:
         raise RuntimeError(f"{done} of {count} tasks are completed")
     return Drained(done, await subject.sql.fetchval(_TOOK), used, peak)
-
-
-async def _fill_and_drain(run: Run, subject: Subject, workers: int) -> Drained:
-    count = run.dose.tasks * workers
-    await post_batches(subject.url, count)
-    return await drain(subject, count, workers)
 
 
 async def _drain_naive(run: Run, naive: Naive, workers: int) -> Drained:

@@ -1,6 +1,7 @@
 """What benchmarks run on."""
 
 import os
+import random
 import signal
 import socket
 import tempfile
@@ -72,9 +73,12 @@ def tcp_servers() -> Iterator[Servers]:
 
 
 def _free_ports(number: int) -> list[int]:
-    """Below those that the kernel takes for outgoing connections, or a client under test may come to hold one."""
+    """Below those that the kernel takes for outgoing connections, or a client under test may come to hold one.
+
+    In no order: two benchmarks that start at the same time would else find the same.
+    """
     found: list[int] = []
-    for port in range(24_000, 32_000):
+    for port in random.sample(range(24_000, 32_000), 8_000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -36,7 +36,7 @@ class Taskmill:
         return self._runner.run(post_batches(self._subject.url, count) if batch else self._post_each(count))
 
     def drain(self, count: int, *, workers: int) -> Drained:
-        """Start consumers on what waits."""
+        """See Contender."""
         return self._runner.run(drain(self._subject, count, workers))
 
     def latencies(self, rate: float, seconds: float) -> list[float]:
@@ -45,9 +45,7 @@ class Taskmill:
 
     def sleepers(self, count: int) -> Drained:
         """So many tasks of a second, in one consumer with as many slots."""
-        self.reset()
-        self._runner.run(post_batches(self._subject.url, count, self._subject.sleeper(1)))
-        return self._runner.run(drain(self._subject, count, 1, consumer_concurrency=count))
+        return self._runner.run(drain(self._subject, count, 1, self._subject.sleeper(1), consumer_concurrency=count))
 
     async def _post_each(self, count: int) -> float:
         begin = time.perf_counter()

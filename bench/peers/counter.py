@@ -17,14 +17,15 @@ from pathlib import Path
 FILE = "BENCH_COUNTER"  # the variable that names the file
 
 _SLOTS = 256
-_NUMBER = struct.Struct("<q")  # of the slots in use, at the head of the file
-_SLOT = struct.Struct("<qdd")
+_HEAD = struct.Struct("<qq")  # slots in use; the epoch: what was counted in an earlier one counts no more
+_SLOT = struct.Struct("<qqdd")  # epoch, ended, first, last
 
 
 @dataclass(frozen=True)
 class Count:
     """Over all processes: tasks that have ended, and when the first started and the last ended (0 if none did)."""
 
+    processes: int
     ended: int
     first: float
     last: float
@@ -36,17 +37,25 @@ class Counter:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._latencies = file.with_suffix(".latencies")
+        self.file.write_bytes(bytes(_HEAD.size + _SLOT.size * _SLOTS))
+        self._latencies.touch()
 
     def reset(self) -> None:
-        """Begin at nought. Only while no worker runs."""
-        self.file.write_bytes(bytes(_NUMBER.size + _SLOT.size * _SLOTS))
+        """Begin at nought. While no task runs."""
+        with self.file.open("r+b") as file:
+            number, epoch = _HEAD.unpack(file.read(_HEAD.size))
+            file.seek(0)
+            file.write(_HEAD.pack(number, epoch + 1))
         self._latencies.write_bytes(b"")
 
     def read(self) -> Count:
         """What the workers have counted so far."""
-        slots = [slot for slot in _SLOT.iter_unpack(self.file.read_bytes()[_NUMBER.size :]) if slot[1]]
-        first = min((slot[1] for slot in slots), default=0.0)
-        return Count(sum(slot[0] for slot in slots), first, max((slot[2] for slot in slots), default=0.0))
+        content = self.file.read_bytes()
+        epoch = _HEAD.unpack_from(content)[1]
+        slots = [slot for slot in _SLOT.iter_unpack(content[_HEAD.size :]) if slot[0] == epoch and slot[2]]
+        first = min((slot[2] for slot in slots), default=0.0)
+        last = max((slot[3] for slot in slots), default=0.0)
+        return Count(len(slots), sum(slot[1] for slot in slots), first, last)
 
     def latencies(self) -> list[float]:
         """In milliseconds, one for each task."""
@@ -61,6 +70,7 @@ class _Mine:
     slots: mmap.mmap | None = None
     offset: int = 0
     latencies: int = 0
+    epoch: int = -1
     ended: int = 0
     first: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -75,10 +85,12 @@ def begin() -> None:
         with _mine.lock:
             if os.getpid() != _mine.pid:
                 _claim()
-    if not _mine.first:
+    assert _mine.slots is not None
+    epoch = _HEAD.unpack_from(_mine.slots)[1]
+    if epoch != _mine.epoch:
         with _mine.lock:
-            if not _mine.first:
-                _mine.first = time.monotonic()
+            if epoch != _mine.epoch:
+                _mine.epoch, _mine.ended, _mine.first = epoch, 0, time.monotonic()
                 _write(0.0)
 
 
@@ -101,13 +113,13 @@ def _claim() -> None:
     with file.open("r+b") as opened:
         fcntl.flock(opened, fcntl.LOCK_EX)
         slots = mmap.mmap(opened.fileno(), 0)
-        number = _NUMBER.unpack_from(slots)[0]
-        _NUMBER.pack_into(slots, 0, number + 1)
-    _mine.slots, _mine.offset = slots, _NUMBER.size + _SLOT.size * (number % _SLOTS)
+        number, epoch = _HEAD.unpack_from(slots)
+        _HEAD.pack_into(slots, 0, number + 1, epoch)
+    _mine.slots, _mine.offset = slots, _HEAD.size + _SLOT.size * (number % _SLOTS)
     _mine.latencies = os.open(file.with_suffix(".latencies"), os.O_WRONLY | os.O_APPEND)
-    _mine.ended, _mine.first, _mine.pid = 0, 0.0, os.getpid()
+    _mine.epoch, _mine.pid = -1, os.getpid()
 
 
 def _write(last: float) -> None:
     assert _mine.slots is not None
-    _SLOT.pack_into(_mine.slots, _mine.offset, _mine.ended, _mine.first, last)
+    _SLOT.pack_into(_mine.slots, _mine.offset, _mine.epoch, _mine.ended, _mine.first, last)

@@ -24,7 +24,7 @@ from tests.support.servers import Servers
 
 @dataclass(frozen=True)
 class Dose:
-    """How much of each: `singles` tasks one by one, `tasks` in batches and for a drain, then latencies and sleepers.
+    """How much: `singles` tasks one by one, `tasks` in batches and for each worker; then latencies, and sleepers.
 
     What is 0 is left out.
     """
@@ -81,33 +81,35 @@ Part = Callable[[Contender, Dose], dict[tuple[str, str], float]]
 
 
 def _parts(dose: Dose) -> list[Part]:
-    parts: list[Part] = [_enqueue] if dose.singles else []
-    parts += [_drain_with_one, _drain_with_two] if dose.tasks else []
+    parts: list[Part] = [_one_by_one] if dose.singles else []
+    parts += [_batch, _drain_with_one, _drain_with_two] if dose.tasks else []
     parts += [_latency] if dose.seconds else []
     return parts + ([_sleepers] if dose.sleepers else [])
 
 
 def _tried(part: Part, contender: Contender, dose: Dose, number: int) -> Found:
     try:
+        contender.reset()
         values = part(contender, dose)
     except Unable as error:
         return [Missing(contender.name, (part.__doc__ or "").rstrip("."), str(error))]
     return [Figure(contender.name, measure, unit, value, number) for (measure, unit), value in values.items()]
 
 
-def _enqueue(contender: Contender, dose: Dose) -> dict[tuple[str, str], float]:
+def _one_by_one(contender: Contender, dose: Dose) -> dict[tuple[str, str], float]:
     """Enqueue one by one."""
-    contender.reset()
     return {("enqueue one by one", "tasks/s"): dose.singles / contender.enqueue(dose.singles, batch=False)}
 
 
+def _batch(contender: Contender, dose: Dose) -> dict[tuple[str, str], float]:
+    """Enqueue in batches."""
+    return {("enqueue in batches", "tasks/s"): dose.tasks / contender.enqueue(dose.tasks, batch=True)}
+
+
 def _drain_with_one(contender: Contender, dose: Dose) -> dict[tuple[str, str], float]:
-    """Enqueue in batches, drain with 1 worker."""
-    contender.reset()
-    enqueued = dose.tasks / contender.enqueue(dose.tasks, batch=True)
+    """No-op tasks, 1 worker."""
     drained = contender.drain(dose.tasks, workers=1)
     return {
-        ("enqueue in batches", "tasks/s"): enqueued,
         ("no-op tasks, 1 worker", "tasks/s"): drained.done / drained.seconds,
         ("CPU for 1,000 tasks, 1 worker", "s"): drained.cpu / drained.done * 1_000,
         ("peak memory, 1 worker", "MiB"): drained.peak,
@@ -115,10 +117,8 @@ def _drain_with_one(contender: Contender, dose: Dose) -> dict[tuple[str, str], f
 
 
 def _drain_with_two(contender: Contender, dose: Dose) -> dict[tuple[str, str], float]:
-    """Drain with 2 workers."""
-    contender.reset()
-    contender.enqueue(dose.tasks, batch=True)
-    drained = contender.drain(dose.tasks, workers=2)
+    """No-op tasks, 2 workers."""
+    drained = contender.drain(2 * dose.tasks, workers=2)
     return {
         ("no-op tasks, 2 workers", "tasks/s"): drained.done / drained.seconds,
         ("CPU for 1,000 tasks, 2 workers", "s"): drained.cpu / drained.done * 1_000,

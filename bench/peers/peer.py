@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.contender import Drained, Unable
@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 _LOOK = 0.005  # seconds between two looks at the counter
 _START_SECONDS = 30.0
-_WARM_SECONDS = 1.5  # after its first task, a worker has surely done all that it does at its start
+_WARM_SECONDS = 5.0  # after the first task of one, the others have surely started
+_FIRST_TASKS = 20  # a worker
+_REST_SECONDS = 0.5  # for what they write after a task
 
 
 class Peer:
@@ -57,18 +59,15 @@ class Peer:
 
     def drain(self, count: int, *, workers: int) -> Drained:
         """See Contender."""
-        return self._work_off(count, workers, self.spec.setting)
+        return self._work_off("noop", count, workers, self.spec.setting)
 
     def latencies(self, rate: float, seconds: float) -> list[float]:
         """In milliseconds."""
-        self.reset()
         with self._workers(1, self.spec.setting):
-            self._run("enqueue", "noop", "1", "one")
-            self._until_ended(1, _START_SECONDS)
-            time.sleep(_WARM_SECONDS)
+            self._counter.reset()
             self._run("pace", str(rate), str(seconds))
             sent = int(rate * seconds)
-            self._until_ended(1 + sent, 10)
+            self._until_ended(sent, 10)
         found = self._counter.latencies()
         if len(found) < sent:
             raise Unable(f"{len(found)} of {sent} tasks were started")
@@ -76,46 +75,61 @@ class Peer:
 
     def sleepers(self, count: int) -> Drained:
         """See Contender."""
-        self.reset()
-        self._run("enqueue", "nap", str(count), "batch")
-        return self._work_off(count, 1, self.spec.nap_setting.format(count=count))
+        return self._work_off("nap", count, 1, self.spec.nap_setting.format(count=count))
 
-    def _work_off(self, count: int, workers: int, setting: str) -> Drained:
-        self._counter.reset()
-        self._store.settle()
+    def _work_off(self, task: str, count: int, workers: int, setting: str) -> Drained:
         with self._workers(workers, setting) as running:
-            give_up = time.monotonic() + _START_SECONDS
-            while not (begun := self._counter.read()).first:
-                if time.monotonic() > give_up or running.have_ended():
-                    raise Unable(f"its workers do nothing: {self._tail()}")
-                time.sleep(_LOOK)
-            before, at = running.cpu(), self._counter.read().ended
-            give_up = begun.first + self._limit
-            self._until_ended(count, self._limit, running)
+            with running.held():
+                self._run("enqueue", task, str(count), "batch")
+                self._store.settle()
+                self._counter.reset()
+                used = running.cpu()
+            self._until_ended(count, self._limit)
             # A peer that claims many at a time runs them all before it writes anything: ended is what its store says.
-            last = self._counter.read().last
+            counted = self._counter.read()
+            last, give_up = counted.last, counted.first + self._limit
             while self._store.left() and (now := time.monotonic()) < give_up:
                 last = now
                 time.sleep(_LOOK)
             done = self._counter.read().ended
-            cpu = running.cpu() - before
-            if done < 1 or last <= begun.first:
-                raise Unable(f"none of {count} tasks ended in {self._limit:g} s")
-            return Drained(done, last - begun.first, cpu * done / max(1, done - at), running.peak())
+            if done < 1:
+                raise Unable(f"none of {count} tasks has ended after {self._limit:g} s: {self._tail()}")
+            return Drained(done, last - counted.first, running.cpu() - used, running.peak())
 
-    def _until_ended(self, count: int, seconds: float, running: Workers | None = None) -> None:
+    def _until_ended(self, count: int, seconds: float) -> None:
         give_up = time.monotonic() + seconds
         while self._counter.read().ended < count and time.monotonic() < give_up:
-            if running and running.have_ended():
-                return
             time.sleep(_LOOK)
 
     @contextmanager
     def _workers(self, number: int, setting: str) -> Iterator[Workers]:
+        """Running, and idle after their first tasks."""
         command = [str(python(self.spec.module)), "-m", f"bench.peers.{self.spec.module}", "work", setting]
-        with ExitStack() as stack:
-            log = stack.enter_context(self._log.open("wb"))
-            yield stack.enter_context(Workers([command] * number, cwd=ROOT, env=self._env, log=log))
+        with (
+            self._log.open("wb") as log,
+            Workers([command] * number, cwd=ROOT, env=self._env, log=log) as running,
+        ):
+            self._warm(running, number)
+            yield running
+
+    def _warm(self, running: Workers, number: int) -> None:
+        """Give them tasks until each has had one, or has surely had the time to."""
+        self._counter.reset()
+        give_up = time.monotonic() + _START_SECONDS
+        sent = 0
+        while (begun := self._counter.read()).processes < number and (
+            not begun.first or time.monotonic() < begun.first + _WARM_SECONDS
+        ):
+            if time.monotonic() > give_up or running.have_ended():
+                raise Unable(f"its workers do nothing: {self._tail()}")
+            if self._counter.read().ended == sent:
+                sent += _FIRST_TASKS * number
+                self._run("enqueue", "noop", str(_FIRST_TASKS * number), "one")
+            time.sleep(_LOOK)
+        self._until_ended(sent, _START_SECONDS)
+        while self._store.left() and time.monotonic() < give_up:
+            time.sleep(_LOOK)
+        time.sleep(_REST_SECONDS)
 
     def _run(self, *arguments: str) -> str:
         if self._unable:

@@ -7,6 +7,7 @@ import asyncpg
 from redis import Redis
 
 from bench.peers.catalogue import Spec
+from bench.subject import redis_database
 from tests.conftest import with_database
 from tests.support.servers import Servers
 from tests.support.types import Connection
@@ -23,15 +24,11 @@ class Store:
         self._servers = servers
         self._runner = asyncio.Runner()
         self._connection: Connection | None = None
-        self._redis = Redis.from_url(servers.redis_url, db=REDIS_DATABASE)
+        self._redis = Redis.from_url(redis_database(servers.redis_url, REDIS_DATABASE))
 
     def addresses(self) -> dict[str, str]:
         """For the peer's processes."""
-        settings = self._redis.connection_pool.connection_kwargs
-        if "path" in settings:
-            redis = f"unix://{settings['path']}?db={REDIS_DATABASE}"
-        else:
-            redis = f"redis://{settings['host']}:{settings['port']}/{REDIS_DATABASE}"
+        redis = redis_database(self._servers.redis_url, REDIS_DATABASE)
         return {"BENCH_REDIS": redis, "BENCH_POSTGRES": with_database(self._servers.database_url, self._database)}
 
     def empty(self) -> None:

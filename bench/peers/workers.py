@@ -3,8 +3,8 @@
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Self
 
@@ -34,6 +34,15 @@ class Workers:
         """Whether all have, by themselves."""
         return all(process.poll() is not None for process in self._processes)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """They stand still. For seconds only: some would be thought dead."""
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
     def cpu(self) -> float:
         """Seconds of CPU, of all of them and their children, so far."""
         return cpu_seconds(process.pid for process in self._processes)
@@ -48,12 +57,15 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         """End them: in order if they can within some seconds."""
-        for process in self._processes:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         for process in self._processes:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_STOP_SECONDS)
             with suppress(ProcessLookupError):  # a child that outlived it, or itself
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
