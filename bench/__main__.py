@@ -6,6 +6,7 @@ what it found. `--quick` takes less than 5, with fewer rounds, rows and peers, a
 """
 
 import argparse
+import asyncio
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from types import FrameType
 
 from bench import results as store
 from bench.load import NoWrkError, require_wrk
+from bench.machine import machine, versions
 from bench.parts import PARTS
 from bench.report import write_report
 from bench.results import Part, Results
@@ -56,8 +58,9 @@ def _measure(names: list[str], dose: Dose, results: Results, file: Path) -> None
     begin = time.monotonic()
     if dose is QUICK:
         print("QUICK: fewer rounds, rows and peers. To see that all works, not to compare; `make bench` does that.")
-    results.machine = store.machine()
+    results.machine = machine()
     with tcp_servers() as servers:
+        results.versions = asyncio.run(versions(servers))
         for number, name in enumerate(names, start=1):
             print(f"[{time.monotonic() - begin:5.0f} s] {number}/{len(names)} {name} ...", flush=True)
             run, started = Run(servers, dose), time.monotonic()

@@ -4,6 +4,7 @@ A first turn of few tasks says how fast each is. From then on each gets as many 
 fast one is not measured by how it starts; the fastest are measured in all rounds, the others once.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -55,6 +56,7 @@ def _sized(found: Sequence[Figure]) -> Dose:
 
 def _measure(run: Run, contender: Contender, dose: Dose) -> list[Figure]:
     found: list[Figure] = []
+    begin = time.monotonic()
 
     def tell(one: Figure | Missing) -> None:
         if isinstance(one, Figure):
@@ -66,6 +68,7 @@ def _measure(run: Run, contender: Contender, dose: Dose) -> list[Figure]:
         measure([contender], 1, dose, tell)
     except Exception as error:  # noqa: BLE001 - a finding, not the end of the run
         run.fail(contender.name, error)
+    print(f"  {contender.name}: {time.monotonic() - begin:.1f} s", flush=True)
     return found
 
 

@@ -1,8 +1,6 @@
 """What runs have found, as JSON: parts that were measured anew replace those of before."""
 
 import json
-import os
-import platform
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -76,14 +74,6 @@ def write(results: Results, file: Path) -> None:
     draft = file.with_suffix(".new")
     draft.write_text(text + "\n")
     draft.replace(file)
-
-
-def machine() -> str:
-    """Cores, memory and kernel."""
-    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    name = cpu[1] if cpu else platform.machine()
-    return f"{os.cpu_count()} cores ({name}), {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
 
 
 def _results(plain: dict[str, Any]) -> Results:
