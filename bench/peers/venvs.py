@@ -2,7 +2,7 @@
 
 Their versions are pinned with hashes in requirements/<name>.txt, made from <name>.in beside it by
 
-    uv pip compile --generate-hashes --no-header --no-annotate --python-version 3.11 celery.in -o celery.txt
+    uv pip compile --generate-hashes --universal --no-header --no-annotate --python-version 3.11 celery.in -o celery.txt
 
 When that file changes, the environment is made anew.
 """
