@@ -115,6 +115,7 @@ def _claim() -> None:
         slots = mmap.mmap(opened.fileno(), 0)
         number, epoch = _HEAD.unpack_from(slots)
         _HEAD.pack_into(slots, 0, number + 1, epoch)
+        fcntl.flock(opened, fcntl.LOCK_UN)  # the map has a descriptor of its own, which would hold the lock
     _mine.slots, _mine.offset = slots, _HEAD.size + _SLOT.size * (number % _SLOTS)
     _mine.latencies = os.open(file.with_suffix(".latencies"), os.O_WRONLY | os.O_APPEND)
     _mine.epoch, _mine.pid = -1, os.getpid()
