@@ -43,13 +43,14 @@ def main() -> int:
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
     results = _earlier(file, dose)
+    names = arguments.only or list(PARTS)
     try:
-        _measure(arguments.only or list(PARTS), dose, results, file)
+        _measure(names, dose, results, file)
     except KeyboardInterrupt:
         sys.stderr.write("bench: stopped; what was measured until now is kept\n")
         return 130
     write_report(results, DATA / "quick" if arguments.quick else DOCS)
-    failures = [line for part in results.parts.values() for line in part.failures]
+    failures = [line for name in names for line in results.parts[name].failures]
     print("\n".join(["", *(f"FAILED {line}" for line in failures)]))
     return 1 if failures else 0
 

@@ -25,6 +25,7 @@ _FASTEST = 4
 
 def measure_among_peers(run: Run) -> None:
     """A part of `make bench`."""
+    give_up = time.monotonic() + run.dose.peer_seconds
     names = _QUICK_PEERS if run.dose is QUICK else tuple(PEERS)
     with taskmill(run.servers) as ours, running_peers(run.servers, names, limit=_LIMIT) as peers:
         contenders: list[Contender] = [ours, *peers]
@@ -32,13 +33,20 @@ def measure_among_peers(run: Run) -> None:
         contenders.sort(key=lambda one: -doses[one.name].tasks)
         print(f"  fastest first: {', '.join(one.name for one in contenders)}", flush=True)
         singles = 200 if run.dose is QUICK else 1_000
-        for number in range(run.dose.rounds):
-            taking_part = contenders if number == 0 else _fastest(contenders, ours)
-            for one in taking_part[:: -1 if number % 2 else 1]:
-                _note(run, number, _measure(run, one, replace(doses[one.name], singles=singles)))
         rest = Dose(0, 0, 50, run.dose.latency_seconds / 2, run.dose.sleepers // 5)
-        for one in contenders:
-            _note(run, 0, _measure(run, one, rest))
+        fastest = _fastest(contenders, ours)
+        turns = [
+            (number, one, replace(doses[one.name], singles=singles))
+            for number in range(run.dose.rounds)
+            for one in fastest[:: -1 if number % 2 else 1]
+        ]
+        turns += [(0, one, replace(doses[one.name], singles=singles)) for one in contenders if one not in fastest]
+        turns += [(0, one, rest) for one in contenders]
+        for number, one, dose in turns:
+            if time.monotonic() > give_up:
+                run.fail(one.name, Unable(f"no time was left for its turn {number}"))
+                continue
+            run.figures += [replace(figure, round=number) for figure in _measure(run, one, dose)]
 
 
 def _fastest(contenders: Sequence[Contender], ours: Contender) -> list[Contender]:
@@ -70,7 +78,3 @@ def _measure(run: Run, contender: Contender, dose: Dose) -> list[Figure]:
         run.fail(contender.name, error)
     print(f"  {contender.name}: {time.monotonic() - begin:.1f} s", flush=True)
     return found
-
-
-def _note(run: Run, number: int, found: Sequence[Figure]) -> None:
-    run.figures += [replace(one, round=number) for one in found]

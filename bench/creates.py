@@ -4,8 +4,9 @@ from contextlib import AsyncExitStack
 
 from bench.floor import Floor, FrameworkFloor
 from bench.load import Load, get, post
+from bench.naive.subject import Naive
 from bench.run import Run, name_of
-from bench.subject import Naive, Subject
+from bench.subject import Subject
 from bench.usage import cpu_seconds, peak_mib
 from tests.support.wire import connect, request
 

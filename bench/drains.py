@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack
 
 from bench.contender import Drained
 from bench.load import post
+from bench.naive.subject import Naive
 from bench.run import Run, name_of
-from bench.subject import Naive, Subject
+from bench.subject import Subject
 from bench.usage import peak_mib
 from tests.support.wire import JSON, connect, request
 

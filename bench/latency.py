@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.naive.subject import Naive
 from bench.run import Run, name_of
 from bench.stamps import read_stamps
-from bench.subject import Naive, Subject, running
+from bench.subject import Subject, running
 from tests.support.waiting import until
 
 RATE = 50.0  # tasks a second

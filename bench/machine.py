@@ -24,9 +24,7 @@ async def versions(servers: Servers) -> dict[str, str]:
     sql = await asyncpg.connect(servers.database_url)
     try:
         of_sql = str(await sql.fetchval("SHOW server_version")).split()[0]
-        durability = ", ".join(
-            [f"{name} {await sql.fetchval(f'SHOW {name}')}" for name in ("fsync", "max_connections")]
-        )
+        fsync = await sql.fetchval("SHOW fsync")
     finally:
         await sql.close()
     async with Redis.from_url(servers.redis_url) as redis:
@@ -34,6 +32,6 @@ async def versions(servers: Servers) -> dict[str, str]:
     name = "Valkey" if "valkey_version" in of_redis else "Redis"
     return {
         "Python": platform.python_version(),
-        "PostgreSQL": f"{of_sql} ({durability})",
+        "PostgreSQL": f"{of_sql} (fsync {fsync})",
         name: str(of_redis.get("valkey_version") or of_redis["redis_version"]),
     }

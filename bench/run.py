@@ -30,10 +30,11 @@ class Dose:
     delayed: int
     turns: int  # short rounds of two databases
     tasks: int  # that one Taskmill consumer drains
+    peer_seconds: float  # after which no more is measured among peers
 
 
-FULL = Dose("full", 3, 3, (1, 16, 64, 256), 1.5, 10, 300, 10_000, 30, 5_000_000, 1_000_000, 14, 50_000)
-QUICK = Dose("quick", 2, 1, (1, 64), 0.5, 3, 50, 2_000, 5, 500_000, 100_000, 4, 20_000)
+FULL = Dose("full", 3, 3, (1, 16, 64, 256), 1.5, 10, 300, 10_000, 30, 5_000_000, 1_000_000, 14, 50_000, 720)
+QUICK = Dose("quick", 2, 1, (1, 64), 0.5, 3, 50, 2_000, 5, 500_000, 100_000, 4, 20_000, 120)
 
 
 @dataclass

@@ -1,9 +1,8 @@
-"""Implementations of the contract as processes under test: Taskmill, and the naive one."""
+"""Taskmill as processes under test."""
 
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Self, TypeVar
@@ -24,7 +23,7 @@ from tests.support.waiting import until
 from tests.support.wire import JSON, Answer, Wire, connect, request
 
 _BODY = '{"content": {"to": "someone@example.org", "subject": "hello", "n": 12345, "pad": "xxxxxxxxxxxxxxxx"}}'
-_PROCESSING = "EXISTS (SELECT FROM tasks WHERE status = 'processing')"
+PROCESSING = "EXISTS (SELECT FROM tasks WHERE status = 'processing')"
 # Index tasks_due: whatever else there is costs this question nothing.
 _DUE = """EXISTS (SELECT FROM tasks WHERE status = 'pending' AND NOT is_blocked AND priority = 1 AND run_at <= now()
     AND kind = ANY('{simulate,stamped,held}'))"""
@@ -36,7 +35,7 @@ class Subject(Api):
 
     name = "Taskmill"
     noop = _BODY
-    live = f"SELECT {_DUE} OR {_PROCESSING}"
+    live = f"SELECT {_DUE} OR {PROCESSING}"
     started = "started_at"
 
     def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
@@ -147,35 +146,6 @@ class Subject(Api):
             )
 
         await until(fact, 30)
-
-
-class Naive(Subject):
-    """The same contract as most would write it first: bench/naive."""
-
-    name = "naive"
-    app = ("bench.naive.app:app",)
-    live = f"SELECT EXISTS (SELECT FROM tasks WHERE status = 'pending') OR {_PROCESSING}"
-    started = "updated_at"
-
-    @staticmethod
-    async def prepare(_: str) -> None:
-        """Its API makes its table."""
-
-    @staticmethod
-    def sleeper(seconds: float) -> str:
-        """The body of a task that runs for so long."""
-        return f'{{"content": {{"sleep": {seconds}}}}}'
-
-    def launch_consumer(self, **settings: object) -> Process:
-        """Start a consumer process, and wait for nothing."""
-        env = {name.upper(): str(value) for name, value in settings.items()}
-        return self._start([sys.executable, "-m", "bench.naive.consumer"], env=env)
-
-    async def _serve(self, consumers: list[Process]) -> None:
-        """It says nothing, so: until it has done a task."""
-        _ = consumers
-        await self.make(self.noop)
-        await self.has_ended()
 
 
 SubjectT = TypeVar("SubjectT", bound=Subject)
