@@ -5,6 +5,8 @@ python -m bench.limits.measure [--seconds 2] [--rounds 3]
 
 import argparse
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -105,6 +107,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2, help="of each in each round")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end too
     with tcp_servers() as servers:
         asyncio.run(measure_limits(servers, arguments.rounds, arguments.seconds, lambda one: print(one, flush=True)))
 

@@ -6,6 +6,8 @@ prints it for the peers alone; `make bench` puts Taskmill and the naive implemen
 """
 
 import argparse
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -150,6 +152,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end too
     dose = Dose(singles=arguments.tasks // 5, tasks=arguments.tasks, sleepers=arguments.tasks // 5)
     with tcp_servers() as servers, running_peers(servers, arguments.peers.split(",")) as peers:
         measure(peers, arguments.rounds, dose, lambda found: print(found, flush=True))
