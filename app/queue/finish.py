@@ -22,8 +22,11 @@ HISTORY = "CASE WHEN jsonb_array_length(history) >= 20 THEN history - 0 ELSE coa
 
 
 def of_row(number: int, kind: str) -> str:
-    """The element of parameter `number`, an array, that belongs to the row: its place is that of the id in $1."""
-    return f"(${number}::{kind}[])[array_position($1::uuid[], tasks.id)]"
+    """The element of parameter `number`, an array, that belongs to the row's claim: its place is the claim's in $2.
+
+    Not that of the id: a batch may also hold what an earlier claim of the same task has to say.
+    """
+    return f"(${number}::{kind}[])[array_position($2::uuid[], tasks.claim_id)]"
 
 
 # Hashed: written IS TRUE it is no join.
