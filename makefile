@@ -17,7 +17,8 @@ DOCKER_WORKS = docker info >/dev/null 2>&1 && docker compose version >/dev/null 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run key test test-embedded test-docker check chaos client-check migrate build start stop scale logs lock clean
+.PHONY: help run key test test-embedded test-docker check chaos client-check bench bench-quick migrate build start stop \
+  scale logs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,13 @@ chaos: .venv/dev.stamp ## break a running service on purpose and check its histo
 # Not part of check: where that runs, there may be no npm.
 client-check: ## generate a TypeScript client from URL's /openapi.json, and drive that service with it (needs npm)
 	cd clients/typescript && npm ci --silent && TASKMILL_URL=$(URL) npm run --silent check
+
+# Needs wrk. The peers are installed once, each into an environment of its own below data/bench.
+bench: .venv/dev.stamp ## measure beside a naive implementation, peers and limits; writes docs/performance.md (25 minutes)
+	@.venv/bin/python -m bench $(if $(ONLY),--only $(ONLY))
+
+bench-quick: .venv/dev.stamp ## less of that, in 5 minutes: to see that it works; writes below data/bench only
+	@.venv/bin/python -m bench --quick $(if $(ONLY),--only $(ONLY))
 
 migrate: .venv/run.stamp ## bring the schema of DATABASE_URL up to date
 	@.venv/bin/python -m app.db.migrate

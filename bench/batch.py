@@ -49,7 +49,7 @@ TEXT = json.dumps(CONTENT)
 BARE = "INSERT INTO a table of six columns"
 NDJSON = "Content-Type: application/x-ndjson"
 
-_MAKE_BARE = """
+MAKE_BARE = """
 CREATE TABLE bare (id uuid PRIMARY KEY, kind text NOT NULL, status text NOT NULL, content jsonb NOT NULL,
     created_at timestamptz NOT NULL, updated_at timestamptz)
 """
@@ -98,7 +98,7 @@ async def post_arrays(url: str, seconds: float, *, in_flight: int = 2, priority:
                     request("POST", "/task/batch", JSON, f"Idempotency-Key: {uuid4()}", body=body) if keyed else plain
                 )
                 answer = await wire.ask(data)
-                if answer.status != 201:  # noqa: PLR2004 - as documented
+                if answer.status != 201:
                     raise RuntimeError(answer.body[:500])
                 count += ROWS
         return count
@@ -182,6 +182,8 @@ def _timed(step: Callable[[], object]) -> float:
 class Api(Service):
     """An API process as config/run/api.py starts it."""
 
+    app: tuple[str, ...] = ("--factory", "app.main:create_app")
+
     def launch(self) -> Process:
         """Start it."""
         with socket.socket() as listener:
@@ -190,7 +192,7 @@ class Api(Service):
             listener.listen(512)
             fd = listener.fileno()
             command = [
-                *(sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--fd", str(fd)),
+                *(sys.executable, "-m", "uvicorn", *self.app, "--fd", str(fd)),
                 *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log"),
                 *("--log-config", "config/uvicorn.log.conf.yml", "--timeout-graceful-shutdown", "5"),
             ]
@@ -207,7 +209,7 @@ async def measure(database_url: str, redis_url: str, seconds: float, rounds: int
     try:
         await asyncio.to_thread(migrate, "postgresql+asyncpg://" + url.partition("://")[2])
         connection = await asyncpg.connect(url, server_settings=dict(SESSION))
-        await connection.execute(_MAKE_BARE)
+        await connection.execute(MAKE_BARE)
         async with Api(url, redis_url, log_level="warning") as api:
             process = api.launch()
             async with connect(api.url) as wire:

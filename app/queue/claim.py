@@ -12,13 +12,12 @@ from app.queue.pause import PAUSED_KINDS
 SUSPECT_AT = 2  # as in the index tasks_suspect
 
 # Shared end of the three: a consumer that was declared dead (no row of its own) claims nothing.
-# SKIP LOCKED never waits, so these can't deadlock whatever the order of their locks.
+# SKIP LOCKED never waits, so these can't deadlock whatever the order of their locks. No join: docs/decisions/0003.
 _CLAIM = """
 UPDATE tasks
 SET status = 'processing', attempt = attempt + 1, claim_id = gen_random_uuid(), consumer_id = $1,
     started_at = clock_timestamp(), version = version + 1, updated_at = clock_timestamp()
-FROM due
-WHERE tasks.id = due.id AND EXISTS (SELECT FROM consumers WHERE consumers.id = $1)
+WHERE tasks.id = ANY(ARRAY(SELECT id FROM due)) AND EXISTS (SELECT FROM consumers WHERE consumers.id = $1)
 RETURNING tasks.id, tasks.claim_id, tasks.kind, tasks.content::text, tasks.attempt, tasks.lost_count,
     tasks.max_attempts, tasks.timeout_seconds, tasks.cursor::text, tasks.traceparent, tasks.tenant,
     tasks.callback_url IS NOT NULL, tasks.group_id

@@ -20,44 +20,39 @@ AT = """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.U
 # Of a task's earlier errors, as many as leave room for one more.
 HISTORY = "CASE WHEN jsonb_array_length(history) >= 20 THEN history - 0 ELSE coalesce(history, '[]') END"
 
-# The fence: each row is found by its id and locked in the order of ids, so that two batches over the same rows can't
-# deadlock; after waiting for a lock PostgreSQL checks the condition again on the newest version of the row.
-# Primary key: written IS TRUE, the condition can't be met by tasks_processing, which would be read once for each id.
-_HELD = """
-WITH held AS MATERIALIZED (
-    SELECT mine.* FROM (SELECT * FROM unnest({mine}) AS mine ({columns}) ORDER BY id) AS mine
-    CROSS JOIN LATERAL (
-        SELECT FROM tasks
-        WHERE tasks.id = mine.id AND tasks.claim_id = mine.claim_id AND (tasks.status = 'processing') IS TRUE
-        FOR UPDATE
-    ) AS locked
-)
+
+def of_row(number: int, kind: str) -> str:
+    """The element of parameter `number`, an array, that belongs to the row's claim: its place is the claim's in $2.
+
+    Not that of the id: a batch may also hold what an earlier claim of the same task has to say.
+    """
+    return f"(${number}::{kind}[])[array_position($2::uuid[], tasks.claim_id)]"
+
+
+# Hashed: written IS TRUE it is no join.
+_IS_OURS = "((tasks.id, tasks.claim_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))) IS TRUE"
+
+# The fence: the rows are locked as the primary key gives them, in the order of ids, so that two batches over the same
+# rows can't deadlock; after waiting for a lock PostgreSQL checks the condition again on the newest version of the row.
+# Written IS TRUE, it can't be met by tasks_processing. No join: docs/decisions/0003.
+HELD = f"""
+tasks.id = ANY($1::uuid[]) AND {_IS_OURS} AND (tasks.status = 'processing') IS TRUE
 """
-
-
-def _held(**columns: str) -> str:
-    arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), start=1))
-    return _HELD.format(mine=arrays, columns=", ".join(columns))
-
 
 LEFT = "tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.group_id"
 # Of a CTE that has those, and callback.py's DELIVERY.
 LEFT_ENDED = "id, kind, priority, concurrency_key, group_id, delivery_id"
 
-_COMPLETED = f"""
-UPDATE tasks SET status = 'completed', result = held.result::json, finished_at = clock_timestamp(),
-    version = version + 1, updated_at = clock_timestamp()
-FROM held WHERE tasks.id = held.id
-RETURNING {LEFT}
-"""
 _COMPLETE = f"""
-{_held(id="uuid", claim_id="uuid", result="text")}
-{_COMPLETED}
+UPDATE tasks SET status = 'completed', result = {of_row(3, "text")}::json, finished_at = clock_timestamp(),
+    version = version + 1, updated_at = clock_timestamp()
+WHERE {HELD}
+RETURNING {LEFT}
 """
 # Where one of them has a callback. A batch of one that has none would take a fifth longer by it (of 500: 1 %).
 _COMPLETE_AND_TELL = f"""
-{_held(id="uuid", claim_id="uuid", result="text")}, ended AS (
-    {_COMPLETED}, {DELIVERY}
+WITH ended AS (
+    {_COMPLETE}, {DELIVERY}
 ), {TELL.format(ended="ended")}
 SELECT {LEFT_ENDED} FROM ended
 """
@@ -67,21 +62,16 @@ SELECT {LEFT_ENDED} FROM ended
 MARK_GROUPS = """
 marked AS (
     UPDATE groups SET failed_at = clock_timestamp()
-    FROM (
-        SELECT id FROM groups
-        WHERE id IN (SELECT group_id FROM failed WHERE group_id IS NOT NULL)
-            AND on_failure = 'cancel_rest' AND failed_at IS NULL
-        ORDER BY id
-        FOR UPDATE
-    ) AS unmarked
-    WHERE groups.id = unmarked.id
+    WHERE id = ANY(ARRAY(SELECT group_id FROM failed WHERE group_id IS NOT NULL))
+        AND on_failure = 'cancel_rest' AND failed_at IS NULL
 )
 """
+_ERROR = f"{of_row(3, 'text')}::jsonb"
 _FAIL = f"""
-{_held(id="uuid", claim_id="uuid", error="text")}, failed AS (
-    UPDATE tasks SET status = 'failed', error = held.error::jsonb || jsonb_build_object('at', {AT}),
+WITH failed AS (
+    UPDATE tasks SET status = 'failed', error = {_ERROR} || jsonb_build_object('at', {AT}),
         finished_at = clock_timestamp(), version = version + 1, updated_at = clock_timestamp()
-    FROM held WHERE tasks.id = held.id
+    WHERE {HELD}
     RETURNING {LEFT}, {DELIVERY}
 ), {MARK_GROUPS}, {TELL.format(ended="failed")}
 SELECT {LEFT_ENDED} FROM failed
@@ -89,36 +79,31 @@ SELECT {LEFT_ENDED} FROM failed
 
 # Keeps its claim id, which tells a lost answer from a lost claim.
 _RETRY = f"""
-{_held(id="uuid", claim_id="uuid", error="text", delay="interval")}
-UPDATE tasks SET status = 'pending', consumer_id = NULL, run_at = clock_timestamp() + held.delay,
+UPDATE tasks SET status = 'pending', consumer_id = NULL, run_at = clock_timestamp() + {of_row(4, "interval")},
     is_blocked = concurrency_key IS NOT NULL, version = version + 1, updated_at = clock_timestamp(),
-    history = {HISTORY} || jsonb_build_array(held.error::jsonb || jsonb_build_object('at', {AT}))
-FROM held WHERE tasks.id = held.id
+    history = {HISTORY} || jsonb_build_array({_ERROR} || jsonb_build_object('at', {AT}))
+WHERE {HELD}
 RETURNING {LEFT}
 """
 
 _SNOOZE = f"""
-{_held(id="uuid", claim_id="uuid", run_at="timestamptz")}
-UPDATE tasks SET status = 'pending', attempt = attempt - 1, consumer_id = NULL, run_at = held.run_at,
+UPDATE tasks SET status = 'pending', attempt = attempt - 1, consumer_id = NULL, run_at = {of_row(3, "timestamptz")},
     is_blocked = concurrency_key IS NOT NULL, version = version + 1, updated_at = clock_timestamp()
-FROM held WHERE tasks.id = held.id
+WHERE {HELD}
 RETURNING {LEFT}
 """
 
 # Nothing went wrong with the task, so the attempt is given back; run_at stays, so it keeps its place.
 _RELEASE = f"""
-{_held(id="uuid", claim_id="uuid")}
 UPDATE tasks SET status = 'pending', attempt = attempt - 1, claim_id = NULL, consumer_id = NULL,
     is_blocked = concurrency_key IS NOT NULL, version = version + 1, updated_at = clock_timestamp()
-FROM held WHERE tasks.id = held.id
+WHERE {HELD}
 RETURNING {LEFT}
 """
 
 # What our write would have made of it, under our own claim: it took effect, and its answer was lost on the way.
 _WRITTEN_BY_US = f"""
-SELECT {LEFT} FROM tasks
-JOIN unnest($1::uuid[], $2::uuid[]) AS mine (id, claim_id) ON tasks.id = mine.id
-WHERE tasks.claim_id = mine.claim_id AND tasks.status = $3
+SELECT {LEFT} FROM tasks WHERE tasks.id = ANY($1::uuid[]) AND {_IS_OURS} AND tasks.status = $3
 """
 
 

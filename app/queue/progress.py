@@ -7,23 +7,19 @@ from typing import TYPE_CHECKING
 from app.core.errors import DatabaseUnavailableError, LostClaimError
 from app.core.task import Claim
 from app.db.engine import Database
+from app.queue.finish import HELD, of_row
 
 if TYPE_CHECKING:
     import asyncpg
 
 # Primary key. No index has the column, so these updates stay on the row's page. Whoever holds the row right now is
 # about to change more than its progress: it is skipped, and the next word of progress gets through.
-_PROGRESS = """
+_PROGRESS = f"""
 WITH held AS MATERIALIZED (
-    SELECT mine.* FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS mine (id, claim_id, progress)
-    CROSS JOIN LATERAL (
-        SELECT FROM tasks
-        WHERE tasks.id = mine.id AND tasks.claim_id = mine.claim_id AND (tasks.status = 'processing') IS TRUE
-        FOR UPDATE SKIP LOCKED
-    ) AS locked
+    SELECT id FROM tasks WHERE {HELD} FOR UPDATE SKIP LOCKED
 )
-UPDATE tasks SET progress = held.progress::json, version = version + 1, updated_at = clock_timestamp()
-FROM held WHERE tasks.id = held.id
+UPDATE tasks SET progress = {of_row(3, "text")}::json, version = version + 1, updated_at = clock_timestamp()
+WHERE id = ANY(ARRAY(SELECT id FROM held))
 """
 
 _GONE = (

@@ -40,8 +40,8 @@ WITH turn AS MATERIALIZED (
         LIMIT {_MOST_DELETED}
     ) AS walked
 ), gone AS (
-    DELETE FROM {{table}} USING (SELECT id FROM found WHERE is_old ORDER BY id) AS old
-    WHERE {{table}}.id = old.id AND ({{is_final}}) IS TRUE
+    DELETE FROM {{table}}
+    WHERE id = ANY(ARRAY(SELECT id FROM found WHERE is_old)) AND ({{is_final}}) IS TRUE
     RETURNING 1
 ), read AS (
     SELECT count(*) < {_MOST_DELETED} AND coalesce(max(place), 0) < {_MOST_READ} AS is_over,

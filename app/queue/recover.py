@@ -61,23 +61,26 @@ WHERE status = 'processing' AND NOT EXISTS (SELECT FROM consumers WHERE consumer
 _ERROR = f"""jsonb_build_object('code', 'consumer_lost', 'attempt', attempt, 'at', {AT},
     'message', 'The consumer that ran this task died (loss ' || (lost_count + 1) || ').')"""
 
-# Index tasks_processing. A consumer id is registered before it claims and never used again, so one without a row stays
-# dead, and an explicit list of them can't go stale.
+_IS_LAST = "lost_count + 1 >= $2"
+
+# Index tasks_processing; in the order of ids, but as text, so that the primary key can't be read from end to end for
+# it. A consumer id is registered before it claims and never used again, so one without a row stays dead, and an
+# explicit list of them can't go stale.
 _RECOVER = f"""
 WITH lost AS MATERIALIZED (
-    SELECT id, lost_count + 1 >= $2 AS is_last FROM tasks
-    WHERE status = 'processing' AND consumer_id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
+    SELECT id FROM tasks
+    WHERE status = 'processing' AND consumer_id = ANY($1::uuid[]) ORDER BY id::text FOR UPDATE
 ), recovered AS (
     UPDATE tasks
     SET lost_count = lost_count + 1, version = version + 1, updated_at = clock_timestamp(),
-        status = CASE WHEN is_last THEN 'failed' ELSE 'pending' END,
-        finished_at = CASE WHEN is_last THEN clock_timestamp() END,
-        claim_id = CASE WHEN is_last THEN claim_id END,
-        consumer_id = CASE WHEN is_last THEN consumer_id END,
-        is_blocked = NOT is_last AND concurrency_key IS NOT NULL,
-        error = CASE WHEN is_last THEN {_ERROR} END,
-        history = CASE WHEN is_last THEN history ELSE {HISTORY} || {_ERROR} END
-    FROM lost WHERE tasks.id = lost.id
+        status = CASE WHEN {_IS_LAST} THEN 'failed' ELSE 'pending' END,
+        finished_at = CASE WHEN {_IS_LAST} THEN clock_timestamp() END,
+        claim_id = CASE WHEN {_IS_LAST} THEN claim_id END,
+        consumer_id = CASE WHEN {_IS_LAST} THEN consumer_id END,
+        is_blocked = NOT ({_IS_LAST}) AND concurrency_key IS NOT NULL,
+        error = CASE WHEN {_IS_LAST} THEN {_ERROR} END,
+        history = CASE WHEN {_IS_LAST} THEN history ELSE {HISTORY} || {_ERROR} END
+    WHERE id = ANY(ARRAY(SELECT id FROM lost))
     RETURNING tasks.status, tasks.id, tasks.kind, tasks.priority, tasks.concurrency_key, tasks.group_id, {DELIVERY}
 ), failed AS (
     SELECT group_id FROM recovered WHERE status = 'failed'

@@ -21,7 +21,7 @@ UPDATE tasks SET status = 'pending', attempt = 0, lost_count = 0, run_at = clock
     claim_id = NULL, consumer_id = NULL, is_blocked = concurrency_key IS NOT NULL, started_at = NULL,
     finished_at = NULL, version = version + 1, updated_at = clock_timestamp(),
     history = {HISTORY} || jsonb_build_array(error)
-FROM failed WHERE tasks.id = failed.id
+WHERE tasks.id = ANY(ARRAY(SELECT id FROM failed))
 RETURNING {{columns}}
 """
 _REOPEN = _REOPENING.format(columns=COLUMNS)

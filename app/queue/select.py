@@ -113,7 +113,7 @@ SELECT tasks.*, true AS is_read FROM (
     SELECT id FROM ({_LIVE_IDS.format(statuses="$4::text[]")} OFFSET 0) AS live
     WHERE id >= $1 AND id < $2 ORDER BY id DESC
 ) AS live
-CROSS JOIN LATERAL (SELECT * FROM tasks WHERE tasks.id = live.id) AS tasks
+CROSS JOIN LATERAL (SELECT * FROM tasks WHERE tasks.id = live.id OFFSET 0) AS tasks
 WHERE {_MATCHES}
 LIMIT $3::int + 1
 """

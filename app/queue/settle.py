@@ -43,18 +43,18 @@ WHERE groups.id = ANY($1::uuid[]) AND ended_at IS NULL
 # a group knows why its tasks are canceled; a member's failure is told to the others as their error.
 _CANCEL_REST = f"""
 WITH live AS MATERIALIZED (
-    SELECT tasks.id, tasks.status, groups.failed_at IS NOT NULL AS has_failed
-    FROM (SELECT id, failed_at FROM groups WHERE id = $1 AND {_IS_STOPPING}) AS groups
+    SELECT tasks.id FROM (SELECT id FROM groups WHERE id = $1 AND {_IS_STOPPING}) AS groups
     JOIN tasks ON tasks.group_id = groups.id AND tasks.status IN ('pending', 'processing')
     ORDER BY tasks.id
     FOR UPDATE OF tasks
 ), ended AS (
     UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), version = version + 1,
         updated_at = clock_timestamp(),
-        error = CASE WHEN has_failed THEN jsonb_build_object('code', 'canceled_group', 'attempt', attempt,
-            'at', {AT}, 'message', 'Another task of its group has failed.') END
-    FROM live WHERE tasks.id = live.id
-    RETURNING tasks.id, live.status = 'processing' AS was_running, tasks.concurrency_key, {DELIVERY}
+        error = CASE WHEN (SELECT failed_at FROM groups WHERE id = $1) IS NOT NULL
+            THEN jsonb_build_object('code', 'canceled_group', 'attempt', attempt, 'at', {AT},
+                'message', 'Another task of its group has failed.') END
+    WHERE id = ANY(ARRAY(SELECT id FROM live))
+    RETURNING tasks.id, tasks.consumer_id IS NOT NULL AS was_running, tasks.concurrency_key, {DELIVERY}
 ), {TELL.format(ended="ended")}
 SELECT id, was_running, concurrency_key, delivery_id FROM ended
 """
@@ -64,13 +64,12 @@ SELECT id, was_running, concurrency_key, delivery_id FROM ended
 _END = f"""
 WITH ended AS (
     UPDATE groups SET ended_at = clock_timestamp()
-    FROM (
+    WHERE id = ANY(ARRAY(
         SELECT groups.id FROM groups {_LIVE}
         WHERE groups.id = ANY($1::uuid[]) AND ended_at IS NULL AND live.count = 0
         ORDER BY groups.id
         FOR UPDATE OF groups
-    ) AS due
-    WHERE groups.id = due.id
+    ))
     RETURNING groups.*, {GROUP_DELIVERY}
 ), counted AS (
     SELECT ended.*, counts.* FROM ended CROSS JOIN LATERAL (

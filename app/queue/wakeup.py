@@ -42,6 +42,7 @@ class Wakeup:
         self._outage = Outage(emit, "redis", "waking consumers")
         self._silent_until = 0.0
         self._pushes: Batcher[Sequence[Hint] | SameHints, None] = Batcher(self._push, _BATCH)
+        self._drops: Batcher[tuple[Sequence[tuple[int, str]], int], None] = Batcher(self._drop, _BATCH)
         self._cancels: Batcher[Sequence[UUID], None] = Batcher(self._publish, _BATCH)
         self._changes = changes.Changes(self._publish_changes)
 
@@ -54,6 +55,10 @@ class Wakeup:
         """The same for many tasks of one kind."""
         if hints.ids and len(self._pushes) < _BACKLOG:
             self._pushes.submit(hints)
+
+    def drop(self, wanted: Sequence[tuple[int, str]], count: int) -> None:
+        """Forget as many ids as `pop` would take. Returns at once."""
+        self._drops.submit((wanted, count))
 
     def announce_canceled(self, ids: Sequence[UUID]) -> None:
         """Tell whoever runs these tasks to stop. Returns at once."""
@@ -71,12 +76,9 @@ class Wakeup:
         """
         lists = {list_name(priority, kind): (kind, priority) for priority, kind in wanted}
         try:
-            if seconds:
-                # A connection of its own, since its answer may take that long: redis-py's default would give up first.
-                self._blocking = self._blocking or self._connect(seconds + CALL_SECONDS)
-                call = self._blocking.blmpop(seconds, len(lists), *lists, direction="LEFT", count=limit)
-            else:
-                call = self._client.lmpop(len(lists), *lists, direction="LEFT", count=limit)
+            # A connection of its own, since its answer may take that long: redis-py's default would give up first.
+            self._blocking = self._blocking or self._connect(seconds + CALL_SECONDS)
+            call = self._blocking.blmpop(seconds, len(lists), *lists, direction="LEFT", count=limit)
             answer = await cast("Awaitable[Any]", call)
             return [Hint(task_id, *lists[answer[0].decode()]) for task_id in _ids(answer[1])] if answer else []
         except (*_TROUBLE, LookupError, TypeError) as error:
@@ -125,6 +127,7 @@ class Wakeup:
     async def close(self) -> None:
         """Send what is still waiting, and close the connections."""
         await self._pushes.drain()
+        await self._drops.drain()
         await self._cancels.drain()
         await self._changes.drain()
         for client in (self._client, self._blocking):
@@ -146,6 +149,15 @@ class Wakeup:
 
         await self._send(push_all)
         return [None] * len(groups)
+
+    async def _drop(self, drops: list[tuple[Sequence[tuple[int, str]], int]]) -> list[None]:
+        async def drop_all() -> None:
+            for wanted, count in drops:
+                lists = [list_name(priority, kind) for priority, kind in wanted]
+                await cast("Awaitable[Any]", self._client.lmpop(len(lists), *lists, direction="LEFT", count=count))
+
+        await self._send(drop_all)
+        return [None] * len(drops)
 
     async def _publish(self, groups: list[Sequence[UUID]]) -> list[None]:
         message = ",".join(str(task_id) for group in groups for task_id in group)

@@ -212,6 +212,20 @@ async def test_a_flushed_redis_loses_nothing(
         assert time.monotonic() - start < 25 * settings.poll_seconds / 2
 
 
+async def test_a_poll_that_fills_every_slot_drops_as_many_ids(
+    settings: Settings, events: EventLog, insert: Insert, redis: Redis
+) -> None:
+    """They are those of the tasks that it claims: read later, each would cost a claim in vain, and another poll."""
+    ids = await insert(50, LONG)
+    await redis.rpush(LIST, *map(str, ids))
+    async with consuming(settings, events):
+
+        async def those_are_dropped() -> bool:
+            return bool(await redis.lrange(LIST, 0, -1) == [str(task_id).encode() for task_id in ids[20:]])
+
+        await until(those_are_dropped)
+
+
 async def test_a_crash_ends_no_task(settings: Settings, events: EventLog, insert: Insert, count: Count) -> None:
     """One part of the consumer dies: it ends by that error, and what it ran is left for others to recover."""
     consumer = Consumer(settings, Catalog.load(settings), events)

@@ -90,6 +90,17 @@ async def test_a_completed_task_is_never_canceled(
     assert task.status == "completed"
 
 
+async def test_a_batch_with_an_old_and_a_new_claim_of_a_task_writes_what_the_new_one_says(
+    database: Database, insert: Insert, consumer_id: UUID, sql: Connection
+) -> None:
+    """Whichever comes first in it."""
+    (old,) = await _claimed(database, insert, consumer_id)
+    await release(database, [(old.id, old.claim_id)])
+    (current,) = await claim_ids(database, claimant(consumer_id), [old.id])
+    await complete(database, [old, current], ['"old"', '"current"'])
+    assert await sql.fetchval("SELECT result::text FROM tasks") == '"current"'
+
+
 async def test_cancel_and_complete_at_the_same_time_have_one_winner(
     database: Database, insert: Insert, consumer_id: UUID, canceler: Canceler, sql: Connection
 ) -> None:

@@ -162,7 +162,6 @@ SELECT gen_random_uuid(), 'callback', '{"url" : "u"}', 'completed', id FROM task
 async def test_statements_use_their_indexes(history: str, database: Database) -> None:
     """A plan that scans, or that looks into an index of live rows once for each id, stops the queue under load."""
     async with database.connection() as connection:
-        await connection.execute("SET plan_cache_mode = force_generic_plan")
         if history == "empty when analyzed, then filled":
             await connection.execute("ANALYZE tasks, groups")
         if history != "empty":
@@ -173,13 +172,29 @@ async def test_statements_use_their_indexes(history: str, database: Database) ->
         if history == "filled, then analyzed":
             await connection.execute("ANALYZE tasks, groups")
         for name, (statement, parameters, allowed) in PLANS.items():
-            await connection.execute(f"PREPARE checked AS {statement}")
-            arguments = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
-            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE checked{arguments}"))
-            await connection.execute("DEALLOCATE checked")
+            plan = await _plan(connection, statement, parameters)
             used = set(re.findall(r"Index(?: Only)? Scan(?: Backward)? (?:using|on) (\w+)", plan))
             assert used <= allowed, f"{name}: {plan}"
             assert not re.search(rf"Seq Scan on (?!{SMALL})", plan), f"{name}: {plan}"
+
+
+async def test_plans_that_are_made_while_there_are_no_tasks_stay_good(database: Database, sql: Connection) -> None:
+    """A connection keeps its plans: one that reads all of an empty table would read all of millions of rows later."""
+    await sql.execute("VACUUM ANALYZE tasks")
+    await sql.execute("VACUUM ANALYZE groups")
+    async with database.connection() as connection:
+        for name, (statement, parameters, _) in PLANS.items():
+            plan = await _plan(connection, statement, parameters)
+            assert not re.search(r"_pkey on (tasks|groups)( \w+)?  \(.*\)\n(?! *Index Cond)", plan), f"{name}: {plan}"
+
+
+async def _plan(connection: Connection, statement: str, parameters: int) -> str:
+    """As a connection of the queue keeps it, whatever its arguments are."""
+    await connection.execute(f"PREPARE checked AS {statement}")
+    arguments = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
+    plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE checked{arguments}"))
+    await connection.execute("DEALLOCATE checked")
+    return plan
 
 
 FAR_FUTURE = """

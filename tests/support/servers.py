@@ -36,13 +36,14 @@ def running_servers(folder: Path, *, durable: bool = False) -> Iterator[Servers]
             folder / "postgres", folder / "run" / "postgres", account, durable=durable, max_connections=300
         )
         redis = valkey.prepare(folder / "valkey", folder / "run" / "valkey", account, durable=durable)
-        stack.enter_context(_running(database, folder / "postgres.log", signal.SIGINT))
-        stack.enter_context(_running(redis, folder / "valkey.log", signal.SIGTERM))
+        stack.enter_context(running(database, folder / "postgres.log", signal.SIGINT))
+        stack.enter_context(running(redis, folder / "valkey.log", signal.SIGTERM))
         yield Servers(database.url, redis.url)
 
 
 @contextmanager
-def _running(server: Server, log: Path, stop: signal.Signals) -> Iterator[None]:
+def running(server: Server, log: Path, stop: signal.Signals) -> Iterator[None]:
+    """One server, from when it answers; at the end it gets the signal on which it stops."""
     process = server.start(log)
     try:
         give_up = time.monotonic() + START_SECONDS

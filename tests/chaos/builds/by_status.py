@@ -2,4 +2,4 @@
 
 from tests.chaos.builds import weaken
 
-weaken("WHERE tasks.id = mine.id AND (tasks.status = 'processing') IS TRUE")
+weaken("tasks.id = ANY($1::uuid[]) AND (tasks.status = 'processing') IS TRUE")

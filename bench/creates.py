@@ -1,0 +1,74 @@
+"""Creates and reads by the number of connections, beside the naive implementation and a POST that does nothing."""
+
+from contextlib import AsyncExitStack
+
+from bench.floor import Floor, FrameworkFloor
+from bench.load import Load, get, post
+from bench.naive.subject import Naive
+from bench.run import Run, name_of
+from bench.subject import Subject
+from bench.usage import cpu_seconds, peak_mib
+from tests.support.wire import connect, request
+
+READ_IDS = 200
+SIXTY_FOUR = 64  # connections, where one number must do
+
+
+async def measure_creates(run: Run) -> None:
+    """No consumer runs, so that this is the API alone; an empty table at each step."""
+    async with AsyncExitStack() as stack:
+        subjects = await run.open(stack, Subject, Naive)
+        for subject in subjects:  # rows in the tables, analysed; code and plans that have been used
+            await post(f"{subject.url}/task", subject.noop, 16, 1)
+            await subject.sql.execute("VACUUM ANALYZE tasks")
+
+        async def once(subject: Subject, number: int) -> None:
+            await _create(run, subject, number)
+            await _read(run, subject, number)
+
+        await run.take_turns(subjects, run.dose.rounds, once, name_of)
+        for subject in subjects:
+            run.add(subject.name, "api_peak", "MiB", peak_mib([subject.api.pid]))
+
+
+async def measure_floor(run: Run) -> None:
+    """The same POST, answered by a server that does nothing."""
+    async with AsyncExitStack() as stack:
+        floors: list[Floor] = []
+        for kind in (Floor, FrameworkFloor):
+            floor = await stack.enter_async_context(kind("", "", log_level="warning"))
+            floor.launch()
+            async with connect(floor.url) as wire:
+                await wire.ask(request("POST", "/task", "Content-Type: application/json", body=Subject.noop.encode()))
+            floors.append(floor)
+
+        async def once(floor: Floor, number: int) -> None:
+            load = await post(f"{floor.url}/task", Subject.noop, SIXTY_FOUR, run.dose.seconds)
+            _note(run, floor.name, "create", SIXTY_FOUR, load, number)
+
+        await run.take_turns(floors, run.dose.rounds, once, lambda floor: floor.name)
+
+
+async def _create(run: Run, subject: Subject, number: int) -> None:
+    used, made = 0.0, 0
+    for connections in run.dose.connections:
+        await subject.empty()
+        before = cpu_seconds([subject.api.pid])
+        load = await post(f"{subject.url}/task", subject.noop, connections, run.dose.seconds)
+        used, made = used + cpu_seconds([subject.api.pid]) - before, made + load.requests
+        _note(run, subject.name, "create", connections, load, number)
+    run.add(subject.name, "api_cpu_create", "ms", 1_000 * used / made, number)
+
+
+async def _read(run: Run, subject: Subject, number: int) -> None:
+    ids = [await subject.make(subject.noop) for _ in range(READ_IDS)]
+    load = await get(f"{subject.url}/task", ids, SIXTY_FOUR, run.dose.seconds)
+    _note(run, subject.name, "read", SIXTY_FOUR, load, number)
+
+
+def _note(run: Run, name: str, verb: str, connections: int, load: Load, number: int) -> None:
+    if load.failed > load.requests / 1_000:
+        raise RuntimeError(f"{load.failed} of {load.requests} requests failed on {connections} connections")
+    run.add(name, f"{verb}s_{connections}", "1/s", load.per_second, number)
+    run.add(name, f"{verb}_{connections}_p50", "ms", load.p50_ms, number)
+    run.add(name, f"{verb}_{connections}_p99", "ms", load.p99_ms, number)

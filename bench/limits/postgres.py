@@ -1,0 +1,78 @@
+"""PostgreSQL: durable inserts in batches from one Python process, COPY, and all that a task's life is in SQL."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from tests.support.types import Connection
+
+CONTENT = json.dumps({"to": "someone@example.org", "subject": "hello", "n": 12345, "pad": "x" * 30})
+COLUMNS = ("id", "kind", "status", "content", "created_at")
+
+# Room in each page for the two new versions of its rows, and no index on what changes. Rows of before, as in a table
+# that is in use.
+FRESH = """
+DROP TABLE IF EXISTS task;
+CREATE TABLE task (id uuid PRIMARY KEY, kind text NOT NULL, status text NOT NULL, content jsonb NOT NULL,
+    created_at timestamptz NOT NULL, updated_at timestamptz) WITH (fillfactor = 50);
+INSERT INTO task SELECT gen_random_uuid(), 'noop', 'completed', '{}', now(), now() FROM generate_series(1, 20000);
+ANALYZE task;
+"""
+_INSERT = """
+INSERT INTO task (id, kind, status, content, created_at)
+SELECT i, k, 'pending', c::jsonb, t FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) AS u (i, k, c, t)
+"""
+_MOVE = "UPDATE task SET status = $2, updated_at = now() WHERE id = ANY($1::uuid[]) AND status = $3"
+
+Batch = tuple[list[UUID], list[str], list[str], list[datetime]]
+Step = Callable[[Connection, int], Awaitable[None]]
+
+
+async def insert(connection: Connection, rows: int) -> None:
+    """One statement, one commit."""
+    await connection.execute(_INSERT, *_batch(rows))
+
+
+async def copy(connection: Connection, rows: int) -> None:
+    """The same by COPY."""
+    ids, kinds, contents, times = _batch(rows)
+    records = zip(ids, kinds, ["pending"] * rows, contents, times, strict=True)
+    await connection.copy_records_to_table("task", columns=COLUMNS, records=records)
+
+
+async def live(connection: Connection, rows: int) -> None:
+    """Insert, claim and complete: three statements, three commits."""
+    batch = _batch(rows)
+    await connection.execute(_INSERT, *batch)
+    await connection.execute(_MOVE, batch[0], "processing", "pending")
+    await connection.execute(_MOVE, batch[0], "completed", "processing")
+
+
+async def rate(url: str, step: Step, rows: int, connections: int, seconds: float) -> float:
+    """Rows a second of this step, repeated on each of the connections of this process, on a fresh table."""
+    opened = [await asyncpg.connect(url) for _ in range(connections)]
+    await opened[0].execute(FRESH)
+    done = 0
+    begin = time.perf_counter()
+
+    async def repeat(connection: Connection) -> None:
+        nonlocal done
+        while time.perf_counter() - begin < seconds:
+            await step(connection, rows)
+            done += rows
+
+    await asyncio.gather(*map(repeat, opened))
+    took = time.perf_counter() - begin
+    for connection in opened:
+        await connection.close()
+    return done / took
+
+
+def _batch(rows: int) -> Batch:
+    now = datetime.now(UTC)
+    return [uuid4() for _ in range(rows)], ["noop"] * rows, [CONTENT] * rows, [now] * rows

@@ -1,0 +1,1 @@
+"""Other task queues, each in a virtual environment of its own, measured as Taskmill is."""

@@ -1,0 +1,112 @@
+"""What tasks cost that only stand in the table: millions that have ended, or are due in years.
+
+Two databases on one server, one with them and one without, each with an API and a consumer of its own, measured in
+many short turns. A machine's noise is larger than what is looked for, so the CPU that an operation takes (the API's or
+the consumer's, and that of their PostgreSQL backends) is noted as well.
+"""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import uuid_utils
+
+from bench.creates import READ_IDS, SIXTY_FOUR
+from bench.load import get, post
+from bench.run import Run, name_of
+from bench.subject import Subject
+from bench.usage import cpu_seconds
+
+_CHUNK = 250_000
+# In the order of their ids, as if they had been created so, over the last year.
+_IDS = """(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - 31536000000 + n), 12, '0') || '7'
+    || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15))::uuid"""
+_ENDED = f"""
+INSERT INTO tasks (id, kind, content, status, created_at, started_at, finished_at, updated_at, attempt, version,
+    claim_id, consumer_id)
+SELECT {_IDS}, 'simulate', '{{"order": 17, "note": "as long as most of them are"}}',
+    CASE n % 1000 WHEN 0 THEN 'failed' ELSE 'completed' END, ago, ago, ago, ago, 1, 3, gen_random_uuid(), $3
+FROM (SELECT n, now() - interval '1 day' AS ago FROM generate_series($1::int, $2::int) AS n) AS ended
+"""
+# Every other one keyed, of 1,000 keys.
+_DELAYED = f"""
+INSERT INTO tasks (id, kind, content, run_at, concurrency_key, is_blocked)
+SELECT {_IDS}, 'simulate', '{{"order": 17}}', now() + interval '10 years' + n * interval '1 second',
+    CASE n % 2 WHEN 0 THEN 'customer ' || n % 2000 END, n % 2 = 0
+FROM generate_series($1::int, $2::int) AS n
+"""
+# From all over the table.
+_SAMPLE = f"""
+SELECT id FROM tasks TABLESAMPLE BERNOULLI (
+    (SELECT least(100, {100 * READ_IDS} / greatest(1, reltuples)) FROM pg_class WHERE oid = 'tasks'::regclass))
+"""
+# Primary key: ids grow with time.
+_CLAIMS = """
+SELECT (count(*) / extract(epoch FROM max(finished_at) - min(started_at)))::float8
+FROM tasks WHERE id > $1 AND status = 'completed'
+"""
+
+
+class Laden(Subject):
+    """Taskmill with many tasks in its table."""
+
+    name = "Taskmill, laden"
+
+
+async def measure_history(run: Run) -> None:
+    """Tasks that have ended."""
+    await _compare(run, "ended", run.dose.ended, lambda first, last: (_ENDED, first, last, str(uuid_utils.uuid7())))
+
+
+async def measure_delayed(run: Run) -> None:
+    """Tasks that are due in ten years."""
+    await _compare(run, "delayed", run.dose.delayed, lambda first, last: (_DELAYED, first, last))
+
+
+async def _compare(run: Run, what: str, count: int, fill: Callable[[int, int], tuple[object, ...]]) -> None:
+    async with AsyncExitStack() as stack:
+        subjects = await run.open(stack, Subject, Laden)
+        for subject in subjects:
+            if isinstance(subject, Laden):
+                for first in range(1, count + 1, _CHUNK):
+                    statement, *arguments = fill(first, min(first + _CHUNK - 1, count))
+                    await subject.sql.execute(str(statement), *arguments)
+                print(f"  {count:,} rows are there", flush=True)
+            await subject.start_consumers()
+            await post(f"{subject.url}/task", subject.noop, SIXTY_FOUR, 1)
+            await subject.has_ended()
+            await subject.sql.execute("VACUUM ANALYZE tasks")
+        ids = {one.name: [str(row[0]) for row in await one.sql.fetch(_SAMPLE)] for one in subjects}
+        run.add("Taskmill", f"{what}_rows", "", count)
+
+        async def once(subject: Subject, number: int) -> None:
+            await _measure(run, what, subject, ids[subject.name], number)
+
+        await run.take_turns(subjects, run.dose.turns, once, name_of)
+
+
+async def _measure(run: Run, what: str, subject: Subject, ids: list[str], number: int) -> None:
+    """One short turn: creates while the consumer is held, then what it does with them, then reads."""
+    newest = str(uuid_utils.uuid7())
+    backends = await subject.backends()
+    subject.pause(is_paused=True)
+    try:
+        before = cpu_seconds([subject.api.pid, *backends])
+        load = await post(f"{subject.url}/task", subject.noop, SIXTY_FOUR, 1)
+        used = cpu_seconds([subject.api.pid, *backends]) - before
+        before = subject.consumer_cpu() + cpu_seconds(backends)
+    finally:
+        subject.pause(is_paused=False)
+    _note(run, subject, f"{what}_creates", load.per_second, 1e6 * used / load.requests, number)
+    await subject.has_ended()
+    used = subject.consumer_cpu() + cpu_seconds(backends) - before
+    claims = await subject.sql.fetchval(_CLAIMS, newest)
+    _note(run, subject, f"{what}_claims", claims, 1e6 * used / load.requests, number)
+    before = cpu_seconds([subject.api.pid, *backends])
+    load = await get(f"{subject.url}/task", ids, SIXTY_FOUR, 1)
+    used = cpu_seconds([subject.api.pid, *backends]) - before
+    _note(run, subject, f"{what}_reads", load.per_second, 1e6 * used / load.requests, number)
+
+
+def _note(run: Run, subject: Subject, measure: str, rate: float, microseconds: float, number: int) -> None:
+    run.add(subject.name, measure, "1/s", rate, number)
+    run.add(subject.name, f"{measure}_cpu", "µs", microseconds, number)

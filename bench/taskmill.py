@@ -1,0 +1,78 @@
+"""Taskmill as a contender beside its peers: over HTTP, one API process, consumers with default settings."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.contender import Drained
+from bench.drains import drain, post_batches
+from bench.latency import start_delays
+from bench.subject import Subject, running
+from tests.support.servers import Servers
+
+_REDIS_NUMBER = 15
+
+
+class Taskmill:
+    """Implements bench.contender.Contender."""
+
+    name = "Taskmill"
+    setting = "default: 100 slots"
+
+    def __init__(self, runner: asyncio.Runner, subject: Subject, stamps: Path) -> None:
+        self._runner = runner
+        self._subject = subject
+        self._stamps = stamps
+
+    def reset(self) -> None:
+        """Leave an empty store."""
+        self._runner.run(self._subject.empty())
+
+    def enqueue(self, count: int, *, batch: bool) -> float:
+        """Seconds for so many POSTs, one after another, or in arrays of 1,000."""
+        return self._runner.run(post_batches(self._subject.url, count) if batch else self._post_each(count))
+
+    def drain(self, count: int, *, workers: int) -> Drained:
+        """See Contender."""
+        return self._runner.run(drain(self._subject, count, workers))
+
+    def latencies(self, rate: float, seconds: float) -> list[float]:
+        """Milliseconds from just before the POST to the handler's first line."""
+        return self._runner.run(self._latencies(rate, seconds))
+
+    def sleepers(self, count: int) -> Drained:
+        """So many tasks of a second, in one consumer with as many slots."""
+        return self._runner.run(drain(self._subject, count, 1, self._subject.sleeper(1), consumer_concurrency=count))
+
+    async def _post_each(self, count: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(count):
+            await self._subject.make(self._subject.noop)
+        return time.perf_counter() - begin
+
+    async def _latencies(self, rate: float, seconds: float) -> list[float]:
+        try:
+            await self._subject.start_consumers()
+            return await start_delays(self._subject, self._stamps, rate, seconds)
+        finally:
+            await self._subject.stop_consumers()
+
+
+@contextmanager
+def taskmill(servers: Servers) -> Iterator[Taskmill]:
+    """One API process, in databases of its own."""
+    with TemporaryDirectory(prefix="taskmill-bench-") as folder, asyncio.Runner() as runner:
+        stamps = Path(folder) / "stamps"
+        stack = AsyncExitStack()
+        try:
+            subject = runner.run(
+                stack.enter_async_context(
+                    running(Subject, servers, _REDIS_NUMBER, handler_modules="bench.stamps", bench_stamps=stamps)
+                )
+            )
+            yield Taskmill(runner, subject, stamps)
+        finally:
+            runner.run(stack.aclose())

@@ -1,0 +1,33 @@
+"""Numbers as the report writes them."""
+
+from collections.abc import Sequence
+from statistics import median
+
+
+def shown(value: float | None) -> str:
+    """Three digits or so; a dash where nothing was measured."""
+    if value is None:
+        return "–"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median (least–most)."""
+    if not values:
+        return "–"
+    if len(values) == 1:
+        return shown(values[0])
+    return f"{shown(median(values))} ({shown(min(values))}–{shown(max(values))})"
+
+
+def percent(change: float) -> str:
+    """A change, of 1."""
+    return f"{100 * change:+.1f} %"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown; the first column is of words, the others of numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
