@@ -3,15 +3,17 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from tests.chaos.scene import LEASE_SECONDS, SWEEP_SECONDS
 from tests.support.types import Connection
+from tests.support.waiting import until
 
 MEASURE_SECONDS = 0.5  # from one process to another, on a busy machine
 _LOOK_SECONDS = 0.05
+_HOLD_SECONDS = 2.0
 BOUND_SECONDS = LEASE_SECONDS + SWEEP_SECONDS + MEASURE_SECONDS
 
 # Each way out of `processing`, beside the way in. Kinds that may fail and be tried again are left out of `is_burnt`.
@@ -76,6 +78,16 @@ class Recovery:
 async def held_by(sql: Connection, consumers: Collection[str]) -> int:
     """How many tasks are processing under these."""
     return int(await sql.fetchval(_HELD, list(consumers)))
+
+
+async def all_hold(sql: Connection, consumers: Collection[str]) -> None:
+    """Wait until each of these holds a task, or for a while: what holds nothing can't do much harm."""
+    with suppress(AssertionError):
+        await until(lambda: _each_holds(sql, consumers), _HOLD_SECONDS)
+
+
+async def _each_holds(sql: Connection, consumers: Collection[str]) -> bool:
+    return all([await held_by(sql, [consumer]) for consumer in consumers])
 
 
 async def recovery(sql: Connection, gone: Sequence[Gone]) -> Recovery:

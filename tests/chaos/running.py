@@ -22,7 +22,7 @@ FOLDER_MODE = 0o755  # PostgreSQL and Valkey may run as another user
 
 @asynccontextmanager
 async def running(folder: Path, seed: int, build: str = "normal") -> AsyncIterator[Scene]:
-    """Servers, 2 APIs and 4 consumers in an empty folder; clients that have not begun. Half of them use the links."""
+    """Servers, 2 APIs and 6 consumers in an empty folder; clients that have not begun. Half of them use the links."""
     history = History()
     logs, runs = folder / "logs", folder / "runs"
     for each in (folder.parent, folder, logs, runs):
@@ -35,7 +35,10 @@ async def running(folder: Path, seed: int, build: str = "normal") -> AsyncIterat
         processes = Processes(
             logs,
             _settings(servers, runs),
-            consumers=[{}, _WITHOUT_CHILDREN, linked["consumer"], linked["consumer"] | _WITHOUT_CHILDREN],
+            consumers=[
+                *({}, _WITHOUT_CHILDREN, _WITHOUT_CHILDREN),
+                *(linked["consumer"], linked["consumer"] | _WITHOUT_CHILDREN, linked["consumer"] | _WITHOUT_CHILDREN),
+            ],
             apis=[{}, linked["api"]],
             first=BUILDS[build],
         )

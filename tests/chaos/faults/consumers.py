@@ -14,6 +14,7 @@ from tests.chaos.recovery import (
     BOUND_SECONDS,
     MEASURE_SECONDS,
     Gone,
+    all_hold,
     held_by,
     in_words,
     innocents_failed,
@@ -80,6 +81,7 @@ async def _terminate(scene: Scene, dose: int, random: Random) -> Finding:
     async with asyncio.TaskGroup() as group:
         for _ in range(dose):
             victim = await one_of(lambda: [each for each in scene.processes.consumers if each not in draining], random)
+            await all_hold(sql, [victim.consumer_id])
             gone.append(Gone(victim.consumer_id, time.time()))
             draining.add(victim)
             group.create_task(stop(victim))

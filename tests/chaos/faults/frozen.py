@@ -8,10 +8,10 @@ from random import Random
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.faults.consumers import one_of
 from tests.chaos.process import Process
-from tests.chaos.recovery import Gone, in_words, recovery
+from tests.chaos.recovery import Gone, all_hold, in_words, recovery
 from tests.chaos.scene import LEASE_SECONDS, Scene
 
-_AT_ONCE = 3  # of four consumers: one must be left to take over
+_AT_ONCE = 5  # of six consumers: one must be left to take over
 _API_EVERY = 3  # rounds: then one of the processes is an API
 _FROZEN_SECONDS = 2 * LEASE_SECONDS
 _EXIT_SECONDS = 5.0  # after SIGCONT: a beat, which finds no row, and its end
@@ -51,6 +51,7 @@ async def _freeze(scene: Scene, dose: int, random: Random) -> Finding:
                 f"consumer {process.pid} lives on, {_EXIT_SECONDS:g} s after it was declared dead"
             )
 
+    sql = await scene.servers.connect()
     apis, number = 0, 0
     while finding.injected < dose:
         await scene.processes.all_work()
@@ -59,9 +60,9 @@ async def _freeze(scene: Scene, dose: int, random: Random) -> Finding:
         if number % _API_EVERY == 0:
             victims[0] = await one_of(lambda: scene.processes.apis, random)
             apis += 1
+        await all_hold(sql, [victim.consumer_id for victim in victims if victim.role == "consumer"])
         await asyncio.gather(*(freeze(victim) for victim in victims))
     await scene.processes.all_work()
-    sql = await scene.servers.connect()
     found = await recovery(sql, frozen)
     for task, old, new, consumer in await sql.fetch(
         _STALE, [each.consumer for each in woken], [each.at for each in woken]
