@@ -48,12 +48,13 @@ test-docker: ## run the test suite in containers
 	@$(COMPOSE_TEST) up --build --abort-on-container-exit --exit-code-from tests; status=$$?; \
 	$(COMPOSE_TEST) down --volumes; exit $$status
 
-check: .venv/dev.stamp ## the gate: lint, format, types, imports, tests on embedded servers
+check: .venv/dev.stamp ## the gate: lint, format, types, imports, tests on embedded servers, three minutes of chaos
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy --strict app bench tests clients/python
 	.venv/bin/lint-imports
 	$(PYTEST)
+	.venv/bin/python -m tests.chaos --seconds 180
 
 # Needs nothing but what the tests need; as root, PostgreSQL's disk is filled up as well. Wants a machine of its own.
 chaos: .venv/dev.stamp ## break a running service on purpose and check its history (CHAOS_SECONDS=2700; 180 is short)

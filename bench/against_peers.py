@@ -15,7 +15,7 @@ from bench.run import QUICK, Run
 from bench.taskmill import taskmill
 
 ONE, TWO = "no-op tasks, 1 worker", "no-op tasks, 2 workers"
-_QUICK_PEERS = ("pgqueuer", "streaq", "huey")
+_QUICK_PEERS = ("pgqueuer", "huey")
 _FIRST = 2_000  # tasks of the first turn
 _SECONDS = 2.0  # that a drain is to take
 _MOST = 50_000

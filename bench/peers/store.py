@@ -70,7 +70,19 @@ class Store:
             await self._connection.close()
             self._connection = None
         admin = await asyncpg.connect(self._servers.database_url)
-        await admin.execute(f"DROP DATABASE IF EXISTS {self._database} WITH (FORCE)")
+        await _drop(admin, self._database)
         if make:
             await admin.execute(f"CREATE DATABASE {self._database}")
         await admin.close()
+
+
+async def _drop(admin: Connection, database: str) -> None:
+    """With its connections; an autovacuum worker is not ours to end, and leaves by itself."""
+    for pause in (0.2, 0.5, 1, 2, 4):
+        try:
+            await admin.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        except (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectInUseError):
+            await asyncio.sleep(pause)
+        else:
+            return
+    await admin.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
