@@ -1,4 +1,4 @@
-"""`python -m app.consumer [--quarantine]`: one consumer process."""
+"""`python -m app.consumer [--quarantine PID]`: one consumer process."""
 
 import argparse
 import asyncio
@@ -27,14 +27,18 @@ from app.handlers import Catalog
 def main() -> int:
     """Run until SIGTERM or SIGINT; a second one stops at once. The exit code: 0 in order, 1 restart me, 2 settings."""
     parser = argparse.ArgumentParser(prog="python -m app.consumer", description=__doc__)
-    parser.add_argument("--quarantine", action="store_true", help="run suspects one by one, then end")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--quarantine", type=int, metavar="PID", help="run suspects one by one, for the consumer PID; end with it"
+    )
+    starter: int | None = parser.parse_args().quarantine
+    if starter not in {None, os.getppid()}:
+        return 0  # it died while this process started, and its successor has started another
     try:
         settings = load(Settings)
         catalog = Catalog.load(settings)
         declared = load_declared(settings, catalog.check)
         metrics = Metrics()
-        if settings.metrics_port and not arguments.quarantine:
+        if settings.metrics_port and starter is None:
             serve_metrics(settings, metrics)
     except SettingsError as error:
         sys.stderr.write(f"taskmill: {error}\n")
@@ -43,19 +47,19 @@ def main() -> int:
     gc.freeze()  # what is loaded stays; collections look only at what tasks make
     gc.set_threshold(50_000, 20, 20)
     emit = to_all(log_event, metrics.count)
-    uvloop.run(_run(settings, catalog, declared, emit, quarantine=arguments.quarantine))
+    uvloop.run(_run(settings, catalog, declared, emit, starter=starter))
     raise AssertionError("unreachable: _run ends the process")
 
 
 async def _run(
-    settings: Settings, catalog: Catalog, declared: Sequence[NewSchedule], emit: Emit, *, quarantine: bool
+    settings: Settings, catalog: Catalog, declared: Sequence[NewSchedule], emit: Emit, *, starter: int | None
 ) -> NoReturn:
     stop = StopRequest()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop)
     code = 1
     try:
-        consumer = Consumer(settings, catalog, emit, quarantine=quarantine, declared=None if quarantine else declared)
+        consumer = Consumer(settings, catalog, emit, starter=starter, declared=declared if starter is None else None)
         await consumer.run(stop)
         code = 0
     except ConsumerDeclaredDeadError:

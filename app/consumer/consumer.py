@@ -65,7 +65,8 @@ class Consumer:
     """Claims tasks and runs them until it is told to stop.
 
     A quarantine consumer runs suspects (tasks that were lost with their consumers) one at a time, and ends when there
-    are none. `declared`: the schedules of the configuration; None leaves those in the table as they are.
+    are none: for the consumer whose pid is `starter`, and with it. `declared`: the schedules of the configuration; None
+    leaves those in the table as they are.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Consumer:
         catalog: Catalog,
         emit: Emit,
         *,
-        quarantine: bool = False,
+        starter: int | None = None,
         declared: Sequence[NewSchedule] | None = None,
     ) -> None:
         self._settings = settings
@@ -89,7 +90,7 @@ class Consumer:
         self._recorder = Recorder(self._database, self._follow_up, emit)
         self._toolbox = Toolbox(settings, catalog, self._database, self._wakeup, emit)
         self._children = ChildPool(settings, emit)
-        lanes = make_lanes(settings, catalog, quarantine=quarantine)
+        lanes = make_lanes(settings, catalog, quarantine=starter is not None)
         self._executor = Executor(
             lanes,
             catalog,
@@ -102,10 +103,16 @@ class Consumer:
         )
         poll = settings.poll_seconds
         self._fetchers: list[Fetcher] | list[QuarantineFetcher]
-        if quarantine:
+        if starter is not None:
             self._fetchers = [
                 QuarantineFetcher(
-                    self._database, self._wakeup, self._executor, self._lease, poll_seconds=poll, emit=emit
+                    self._database,
+                    self._wakeup,
+                    self._executor,
+                    self._lease,
+                    starter=starter,
+                    poll_seconds=poll,
+                    emit=emit,
                 )
             ]
         else:
@@ -117,7 +124,7 @@ class Consumer:
         self._kinds = [kind for lane in lanes for kind in lane.kinds]
         self._sweeper = (
             None
-            if quarantine
+            if starter is not None
             else Sweeper(
                 self._database,
                 self._wakeup,
@@ -143,9 +150,9 @@ class Consumer:
         watchdog = Watchdog(self._settings.loop_blocked_seconds, self._emit)
         watchdog.start()
         self._lease.held.set()
-        if any(lane.is_isolated for lane in self._executor.lanes):
-            self._children.start_one()
         is_quarantine = self._sweeper is None
+        if any(lane.is_isolated for lane in self._executor.lanes) and not is_quarantine:
+            self._children.start_one()
         concurrency = 1 if is_quarantine else sum(lane.concurrency for lane in self._executor.lanes)
         self._emit(ConsumerStarted(self._lease.consumer_id, concurrency, is_quarantine))
         helpers = [

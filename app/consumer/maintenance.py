@@ -1,6 +1,7 @@
 """What some consumer has to do for all of them: recovery, ticks, and quarantine for suspects (docs/protocol.md)."""
 
 import asyncio
+import os
 import random
 import sys
 import time
@@ -154,7 +155,7 @@ class Sweeper:
             return
         try:
             self._quarantine = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "app.consumer", "--quarantine", start_new_session=True
+                *(sys.executable, "-m", "app.consumer", "--quarantine", str(os.getpid())), start_new_session=True
             )
         except OSError as error:  # no memory, no file descriptors: the next beat tries again
             self._emit(QuarantineNotStarted(str(error)))

@@ -16,10 +16,18 @@ _IDLE_POLLS = 3
 
 
 class QuarantineFetcher:
-    """Claims suspects only, until there are none, or until the consumer that started this process is gone."""
+    """Claims suspects only, until there are none, or until the consumer that started this process (a pid) is gone."""
 
     def __init__(
-        self, database: Database, wakeup: Wakeup, executor: Executor, lease: Lease, *, poll_seconds: float, emit: Emit
+        self,
+        database: Database,
+        wakeup: Wakeup,
+        executor: Executor,
+        lease: Lease,
+        *,
+        starter: int,
+        poll_seconds: float,
+        emit: Emit,
     ) -> None:
         self._database = database
         self._executor = executor
@@ -27,11 +35,11 @@ class QuarantineFetcher:
         self._poll_seconds = poll_seconds
         kinds = [kind for lane in executor.lanes for kind in lane.kinds]
         self._claimer = Claimer(kinds, wakeup, executor, lease, emit)
-        self._parent = os.getppid()
+        self._starter = starter
 
     async def run(self) -> None:
         """Fetch until nothing is left, or nobody is left to look after this process."""
-        ends = [asyncio.create_task(self._fetch_all()), asyncio.create_task(self._outlive_parent())]
+        ends = [asyncio.create_task(self._fetch_all()), asyncio.create_task(self._outlive_starter())]
         done, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
@@ -53,8 +61,8 @@ class QuarantineFetcher:
                 idle_polls += 1
                 await asyncio.sleep(self._poll_seconds)
 
-    async def _outlive_parent(self) -> None:
-        while os.getppid() == self._parent:  # noqa: ASYNC110 - the kernel sets no event
+    async def _outlive_starter(self) -> None:
+        while os.getppid() == self._starter:  # noqa: ASYNC110 - the kernel sets no event
             await asyncio.sleep(self._poll_seconds)
 
     async def close(self) -> None:

@@ -136,6 +136,17 @@ async def test_quarantine_ends_with_the_consumer_that_started_it(
         await until(lambda: sql.fetchval("SELECT count(*) = 1 FROM consumers"))  # of the killed one
 
 
+async def test_quarantine_does_not_begin_without_the_consumer_that_started_it(
+    database_url: str, redis_url: str, sql: Connection
+) -> None:
+    """It takes a second to start; where its consumer dies meanwhile, nobody would be there to end it."""
+    async with service(database_url, redis_url) as taskmill:
+        task = await taskmill.create(LONG)
+        await sql.execute("UPDATE tasks SET lost_count = 2")
+        assert await taskmill.launch_quarantine(starter=1).exit_code() == 0
+        assert (await taskmill.get(task["id"]))["status"] == "pending"
+
+
 async def test_a_handler_that_will_not_stop_does_not_hold_its_consumer(
     database_url: str, redis_url: str, sql: Connection
 ) -> None:
