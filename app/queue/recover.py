@@ -25,6 +25,12 @@ BEAT = "UPDATE consumers SET beat_at = clock_timestamp() WHERE id = $1 RETURNING
 # Index tasks_processing.
 _HELD_ROWS = "SELECT id, claim_id FROM tasks WHERE status = 'processing' AND consumer_id = $1"
 
+# Quarantine consumers that wait for suspects: they serve no kind, so that `kinds` is empty.
+_IDLE_QUARANTINES = """
+SELECT count(*) FROM consumers WHERE kinds = '{}'
+    AND NOT EXISTS (SELECT FROM tasks WHERE status = 'processing' AND consumer_id = consumers.id)
+"""
+
 # One cheap look, so that an idle system does not take the lock every time. The consumers of processing rows are found
 # by stepping through tasks_processing from one id to the next, not by reading all of it.
 _LOOK = f"""
@@ -40,7 +46,8 @@ SELECT EXISTS (SELECT FROM consumers WHERE beat_at < clock_timestamp() - $1::int
                   AND NOT EXISTS (SELECT FROM consumers WHERE consumers.id = holder.consumer_id)) AS has_dead,
        EXISTS (SELECT FROM tasks WHERE status = 'pending' AND (NOT is_blocked) IS TRUE AND run_at <= now()
                AND lost_count >= {SUSPECT_AT} AND kind = ANY($2::text[])
-               AND kind <> ALL({PAUSED_KINDS})) AS has_suspects,
+               AND kind <> ALL({PAUSED_KINDS})
+               OFFSET ({_IDLE_QUARANTINES})) AS has_suspects,
        EXISTS (SELECT FROM tasks WHERE status = 'pending' AND is_blocked AND lost_count >= 0
                AND run_at <= now()) AS has_blocked,
        EXISTS (SELECT FROM schedules WHERE enabled AND next_run_at <= now()) AS has_ticks,
@@ -94,7 +101,7 @@ class Look:
     """What needs doing, and what is not to be done."""
 
     has_dead: bool
-    has_suspects: bool
+    has_suspects: bool  # more than there are quarantine consumers that wait for them
     has_blocked: bool
     has_ticks: bool
     has_open_groups: bool

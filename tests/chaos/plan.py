@@ -35,14 +35,14 @@ class Stage:
 # Side by side is only what leaves the other's measures alone: who recovers tasks does not mind which API dies, but
 # whoever measures waits, answers or reconnections must be alone.
 PLAN = (
-    Stage("consumers and APIs die", 250, (("kill-consumer",), ("kill-api",))),
+    Stage("consumers die", 250, (("kill-consumer",),)),
     Stage("PostgreSQL fails", 80, (("postgres-crash", "disk-full", "no-connections"),)),
     Stage("Redis fails", 80, (("redis-kill", "redis-flush", "redis-down"), ("terminate-api",))),
     Stage("consumers stand still", 80, (("freeze",),)),
-    Stage("loops are blocked, and clocks are wrong", 60, (("block-loop", "clock"),)),  # each has consumers of its own
+    Stage("loops are blocked, and APIs die", 60, (("block-loop",), ("kill-api",))),
     Stage("links fail", 60, (("link-cut", "link-hole", "link-slow"),)),
     Stage("cancels", 30, (("cancel-races", "cancel-running"),)),
-    Stage("consumers end", 100, (("terminate-consumer", "poison"),)),
+    Stage("consumers end, and clocks are wrong", 100, (("terminate-consumer", "poison", "clock"),)),
 )
 
 

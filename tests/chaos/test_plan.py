@@ -31,7 +31,7 @@ def test_doses_follow_the_time() -> None:
 
 def test_some_faults_only() -> None:
     """Their stages alone, without the others that would go beside them."""
-    assert [stage.lanes for stage in stages({"kill-api", "freeze"})] == [(("kill-api",),), (("freeze",),)]
+    assert [stage.lanes for stage in stages({"kill-api", "freeze"})] == [(("freeze",),), (("kill-api",),)]
 
 
 @pytest.mark.parametrize("fence", ["tasks.id = ANY($1::uuid[])", "tasks.status = 'processing'"])

@@ -5,7 +5,7 @@ import json
 from uuid import UUID, uuid4
 
 from app.db.engine import Database
-from app.queue.claim import claim_due, claim_ids
+from app.queue.claim import claim_due, claim_ids, claim_suspects
 from app.queue.recover import held_rows, look, recover, register
 from tests.integration.conftest import WANTED, Insert, claimant
 from tests.support.types import Connection
@@ -62,6 +62,30 @@ async def test_a_task_lost_too_often_is_failed(database: Database, insert: Inser
     status, error = (await sql.fetch("SELECT status, error::text FROM tasks"))[0]
     assert status == "failed"
     assert json.loads(error)["code"] == "consumer_lost"
+
+
+async def test_no_more_quarantines_are_asked_for_than_there_are_suspects(
+    database: Database, insert: Insert, consumer_id: UUID, sql: Connection
+) -> None:
+    """One that waits for suspects is enough for one; one that has its hands full is none."""
+
+    async def has_suspects() -> bool:
+        return (await look(database, LEASE, ["simulate"])).has_suspects
+
+    await register(database, consumer_id, "test", 1, ["simulate"])
+    await insert(2)
+    await sql.execute("UPDATE tasks SET lost_count = 2")
+    quarantine, another = uuid4(), uuid4()
+    await register(database, quarantine, "test", 2, [])
+    assert await has_suspects()
+    await register(database, another, "test", 3, [])
+    assert not await has_suspects()
+    await claim_suspects(database, claimant(quarantine), 1)
+    assert not await has_suspects()  # one waits, and so does `another`
+    await claim_suspects(database, claimant(another), 1)
+    await insert()
+    await sql.execute("UPDATE tasks SET lost_count = 2")
+    assert await has_suspects()
 
 
 async def test_one_sweep_at_a_time(database: Database, insert: Insert, consumer_id: UUID, sql: Connection) -> None:
