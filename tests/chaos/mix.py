@@ -1,5 +1,6 @@
 """What the clients ask for, drawn at random: tasks of mixed kinds, lengths and options."""
 
+import math
 from random import Random
 from typing import Any
 
@@ -34,7 +35,8 @@ def new_task(random: Random, marker: str, index: int = 0) -> dict[str, Any]:
     content: dict[str, Any] = {"marker": marker, "index": index}
     task: dict[str, Any] = {"kind": kind, "content": content}
     if kind in {"chaos_steps", "chaos_steps_in_child"}:
-        content |= {"rows": random.randint(1, 40), "step": random.randint(1, 10), "seconds": length(random) / 10}
+        rows, step = random.randint(1, 40), random.randint(1, 10)
+        content |= {"rows": rows, "step": step, "seconds": length(random) / math.ceil(rows / step)}  # after each step
     elif kind == "chaos_flaky":
         content["failures"] = random.randint(1, 3)
     elif kind in {"chaos_block", "chaos_block_in_child"}:
