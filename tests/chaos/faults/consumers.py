@@ -24,7 +24,7 @@ from tests.chaos.recovery import (
 from tests.chaos.scene import Scene
 from tests.support.waiting import until
 
-_KILLS_A_SECOND = 0.8  # of six consumers: each lives for longer than the longest task takes
+_KILLS_A_SECOND = 0.5  # of six consumers: each lives for longer than the longest task, and a start, take
 _COUNT = "SELECT count(*) FROM tasks"
 
 
