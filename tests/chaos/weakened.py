@@ -12,6 +12,7 @@ from random import Random
 from tests.chaos.checker import check
 from tests.chaos.client import Client
 from tests.chaos.faults.races import RACES
+from tests.chaos.process import Process
 from tests.chaos.running import BUILDS, read_all, running
 from tests.chaos.scene import LEASE_SECONDS, Scene
 
@@ -23,6 +24,10 @@ _TASKS, _TASK_SECONDS = 80, 3.6
 _START_SECONDS = 0.7
 _RACES = 200
 _SETTLE_SECONDS = 30.0
+
+_HOLDERS = """
+SELECT consumer_id::text FROM tasks WHERE status = 'processing' GROUP BY consumer_id ORDER BY count(*) DESC
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ async def _prove(folder: Path, seed: int, build: str, starting: asyncio.Lock) ->
             scene = await stack.enter_async_context(running(folder, seed, build))
         await scene.load.start(_RATE)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_freeze(scene, Random(f"{seed}:weakened-freeze")))
+            group.create_task(_freeze(scene))
             group.create_task(_race(scene, Random(f"{seed}:weakened-races")))
         stuck = await scene.load.settle(_SETTLE_SECONDS)
         await scene.load.stop()
@@ -72,8 +77,16 @@ async def _race(scene: Scene, random: Random) -> None:
     await RACES.inject(scene, _RACES, random)  # its own finding is not asked for: the checker is
 
 
-async def _freeze(scene: Scene, random: Random) -> None:
-    """Stop most consumers past their lease, with tasks that will have ended when they wake."""
+async def _busiest(scene: Scene) -> list[Process]:
+    sql = await scene.servers.connect()
+    holders = [row[0] for row in await sql.fetch(_HOLDERS)]
+    await sql.close()
+    living = {process.consumer_id: process for process in scene.processes.consumers}
+    return [living[holder] for holder in holders if holder in living][:_FROZEN]
+
+
+async def _freeze(scene: Scene) -> None:
+    """Stop those who hold most past their lease, with tasks that will have ended when they wake."""
     async with Client(scene.processes.url, scene.history.calls) as client:
         for number in range(_ROUNDS):
             await scene.processes.all_work()
@@ -82,7 +95,7 @@ async def _freeze(scene: Scene, random: Random) -> None:
             tasks = [{"kind": "chaos_sleep", "content": content | {"index": index}} for index in range(_TASKS)]
             await client.batch(tasks, marker, marker)
             await asyncio.sleep(_START_SECONDS)
-            victims = random.sample(scene.processes.consumers, _FROZEN)
+            victims = await _busiest(scene)
             for victim in victims:
                 scene.processes.signal(victim.pid, signal.SIGSTOP)
             with scene.injecting("freeze", ", ".join(victim.consumer_id for victim in victims)):
