@@ -23,6 +23,7 @@ SLOW_SECONDS = 1.0  # each way
 _DOSE = 200
 _LONG_ONE_IN = 10
 _LONG_SECONDS = 4.0  # longer than a lease
+_LOOK_SECONDS = 0.05
 
 Break = Callable[[Link, Random], None]
 
@@ -58,7 +59,7 @@ async def _inject(
             while finding.injected < dose:
                 count = min(random.randint(2, len(links)), dose - finding.injected)
                 chosen = [links[link] for link in random.sample(sorted(links), count)]
-                users = {link.name: await users_of(link) & _kept(scene) for link in chosen}
+                users = {link.name: await _users(scene, link) for link in chosen}
                 with scene.injecting(name, ", ".join(users)):
                     for link in chosen:
                         do(link, random)
@@ -106,6 +107,16 @@ async def _note_return(
                 f"{len(missing)} of {len(users[link.name])} processes behind {link.name} were not at work "
                 f"{BACK_SECONDS:g} s after it was whole again: {sorted(missing)}"
             )
+
+
+async def _users(scene: "Scene", link: Link) -> set[int]:
+    """Those that use a link, as soon as there are any: some may just have been started anew."""
+    give_up = time.monotonic() + BACK_SECONDS
+    while True:
+        users = await users_of(link) & _kept(scene)
+        if users or time.monotonic() > give_up:
+            return users
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _kept(scene: "Scene") -> set[int]:
