@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import socket
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -148,6 +151,32 @@ async def test_who_uses_a_link_is_seen_at_work_again(fail: Callable[[Link], None
         assert (await at_work_again(ends.link, me, healed, 0.2))[1] == me
         assert await ask(wire, b"3\n") == b"3\n"
         assert (await at_work_again(ends.link, me, healed, 1))[1] == set()
+
+
+async def test_who_uses_another_server_from_the_same_port_uses_no_link() -> None:
+    """Linux gives a local port to several connections at once, if they go to different servers."""
+    with socket.create_server(("127.0.0.1", 0)) as other, _from("127.0.0.1", 0) as elsewhere:
+        elsewhere.connect(other.getsockname())
+        cat = partial(subprocess.Popen, ["cat"], stdin=subprocess.PIPE)
+        with cat(pass_fds=[elsewhere.fileno()]) as stranger:
+            async with linked() as ends:
+                ours = _from(*elsewhere.getsockname())
+                ours.connect(("127.0.0.1", ends.link.port))
+                ends.wires.append(await asyncio.open_connection(sock=ours))
+                assert await ask(ends.wires[0], b"1\n") == b"1\n"
+                elsewhere.close()
+                users = await users_of(ends.link)
+                assert stranger.poll() is None
+            stranger.communicate()
+    assert users == {os.getpid()}
+
+
+def _from(host: str, port: int) -> socket.socket:
+    """A socket that shares its local port with whoever shares it too."""
+    sharing = socket.socket()
+    sharing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sharing.bind((host, port))
+    return sharing
 
 
 def _is_empty(link: Link) -> Callable[[], Awaitable[object]]:

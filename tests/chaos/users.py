@@ -18,7 +18,7 @@ async def users_of(link: Link, since: float = 0.0) -> set[int]:
     pipes = [pipe for pipe in link.pipes if pipe.answered_at > since]
     unknown = {pipe.client_port: pipe for pipe in pipes if not pipe.owners and pipe.client_port}
     if unknown:
-        for port, pid in await asyncio.to_thread(_owners, set(unknown)):
+        for port, pid in await asyncio.to_thread(_owners, link.port, set(unknown)):
             unknown[port].owners.add(pid)
     return set[int]().union(*(pipe.owners for pipe in pipes))
 
@@ -36,17 +36,26 @@ async def at_work_again(link: Link, before: Collection[int], since: float, secon
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _owners(ports: set[int]) -> list[tuple[int, int]]:
-    """Of sockets on these local ports: the port, and a process that has it open."""
-    by_inode = {f"socket:[{inode}]": port for port, inode in _sockets() if port in ports}
+def _owners(server: int, ports: set[int]) -> list[tuple[int, int]]:
+    """Of sockets from these local ports to the port of a server: the local port, and a process that has it open.
+
+    A local port alone says little: Linux gives it to several connections at once, to different servers.
+    """
+    by_inode = {
+        f"socket:[{inode}]": local for local, remote, inode in _sockets() if remote == server and local in ports
+    }
     pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
     return [(by_inode[name], pid) for pid in pids for name in _open(pid) & by_inode.keys()]
 
 
-def _sockets() -> list[tuple[int, str]]:
-    """Local port and inode of each TCP socket over IPv4."""
+def _sockets() -> list[tuple[int, int, str]]:
+    """Local port, remote port and inode of each TCP socket over IPv4."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [(int(row[1].rpartition(":")[2], 16), row[9]) for row in rows]
+    return [(_port(row[1]), _port(row[2]), row[9]) for row in rows]
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
 
 
 def _open(pid: int) -> set[str]:
