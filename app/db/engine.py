@@ -83,6 +83,10 @@ class Database:
                 "server_settings": dict(session) | {"statement_timeout": f"{statement_seconds:g}s"},
             },
         )
+        # Checked out of SQLAlchemy's pool and used by nobody: to take one from there again is most of what a lone
+        # statement costs beside its round trip (decision 0010).
+        self._idle: list[tuple[AsyncConnection, Any]] = []
+        self._waiting = 0  # for SQLAlchemy's pool
 
     async def fetch(self, statement: str, *arguments: Any) -> Sequence[asyncpg.Record]:
         """Run one statement in a transaction of its own; the rows it returns.
@@ -117,7 +121,7 @@ class Database:
             raise DatabaseUnavailableError(_reason(error)) from error
         finally:
             if keep:
-                await pooled.close()  # in autocommit there is nothing to reset, so nothing to wait for
+                await self._release(pooled, driver)
             else:
                 # Cancelled or cut: the statement may still be running, so the connection must not be used again.
                 driver.terminate()  # at once: a server that is frozen would not take part in a farewell
@@ -127,17 +131,34 @@ class Database:
         """Close every connection; a server that is frozen is not waited for."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
+                while self._idle:
+                    await self._idle.pop()[0].close()
                 await self._engine.dispose()
 
     async def _acquire(self) -> tuple[AsyncConnection, Any]:
         """A pooled connection, and asyncpg's under it. One that the server has closed meanwhile is passed over."""
         while True:
-            pooled = await self._engine.connect()
-            driver = (await pooled.get_raw_connection()).driver_connection
-            assert driver is not None
+            pooled, driver = self._idle.pop() if self._idle else await self._check_out()
             if not driver.is_closed():
                 return pooled, driver
             await _drop(pooled)
+
+    async def _check_out(self) -> tuple[AsyncConnection, Any]:
+        self._waiting += 1
+        try:
+            pooled = await self._engine.connect()
+            driver = (await pooled.get_raw_connection()).driver_connection
+        finally:
+            self._waiting -= 1
+        assert driver is not None
+        return pooled, driver
+
+    async def _release(self, pooled: AsyncConnection, driver: Any) -> None:
+        """Keep it at hand, unless somebody waits. In autocommit there is nothing to reset, so nothing to wait for."""
+        if self._waiting:
+            await pooled.close()
+        else:
+            self._idle.append((pooled, driver))
 
 
 def work_database(settings: Settings) -> Database:

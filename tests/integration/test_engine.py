@@ -1,10 +1,12 @@
 """Connections: which errors are an outage, and which connections are used again."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 
+from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
 from app.db.engine import Database
 from app.queue.read import ping_database
@@ -39,6 +41,23 @@ async def test_connections_that_the_server_closed_are_not_used(database: Databas
 
     await until(all_are_closed)
     assert await database.fetch("SELECT 1")
+
+
+async def test_who_waits_gets_the_next_free_connection(settings: Settings, sql: Connection) -> None:
+    """There are never more than may be, idle ones included; and none is left when the pool is closed."""
+    database = Database(settings.database_url, 2, 10)
+    await database.fetch("SELECT 1")
+    async with database.connection(), AsyncExitStack() as stack:
+        held = await stack.enter_async_context(database.connection())
+        first = held.get_server_pid()
+        waiting = [asyncio.create_task(database.fetch("SELECT pg_backend_pid()")) for _ in range(3)]
+        assert not (await asyncio.wait(waiting, timeout=0.1))[0]
+        await stack.aclose()
+        assert [rows[0][0] for rows in await asyncio.gather(*waiting)] == [first] * 3
+    others = "FROM pg_stat_activity WHERE application_name = 'taskmill' AND datname = current_database()"
+    assert await sql.fetchval(f"SELECT count(*) {others}") == 2
+    await database.close()
+    await until(lambda: sql.fetchval(f"SELECT count(*) = 0 {others}"))
 
 
 async def test_the_server_gives_up_when_we_do(settings: object, database: Database, sql: Connection) -> None:
