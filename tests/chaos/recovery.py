@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,6 @@ from tests.support.waiting import until
 
 MEASURE_SECONDS = 0.5  # from one process to another, on a busy machine
 _LOOK_SECONDS = 0.05
-_HOLD_SECONDS = 2.0
 BOUND_SECONDS = LEASE_SECONDS + SWEEP_SECONDS + MEASURE_SECONDS
 
 # Each way out of `processing`, beside the way in. Kinds that may fail and be tried again are left out of `is_burnt`.
@@ -21,13 +20,15 @@ _LEFT = """
 SELECT audit.task::text, gone.consumer::text, extract(epoch FROM audit.at)::float8 - gone.at, audit.new,
     audit.lost_count > claimed.lost_count,
     audit.new = 'pending' AND audit.lost_count = claimed.lost_count AND audit.attempt >= claimed.attempt
-        AND tasks.kind IN ('chaos_noop', 'chaos_sleep', 'chaos_block', 'chaos_block_in_child')
+        AND tasks.kind IN ('chaos_noop', 'chaos_sleep', 'chaos_block', 'chaos_block_in_child'),
+    audit.new = 'pending' AND audit.lost_count = claimed.lost_count AND audit.attempt < claimed.attempt
 FROM unnest($1::uuid[], $2::float8[]) AS gone (consumer, at)
 JOIN audit ON audit.old_consumer = gone.consumer AND audit.old = 'processing'
 JOIN audit AS claimed ON claimed.claim = audit.old_claim AND claimed.old = 'pending' AND claimed.new = 'processing'
 JOIN tasks ON tasks.id = audit.task
 WHERE extract(epoch FROM audit.at) > gone.at
 """
+_LIVE = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')"
 _HELD = "SELECT count(*) FROM tasks WHERE status = 'processing' AND consumer_id = ANY($1::uuid[])"
 _FAILED = """
 SELECT id::text FROM tasks WHERE status = 'failed' AND error ->> 'code' = 'consumer_lost' AND kind <> 'chaos_poison'
@@ -51,12 +52,14 @@ class Left(NamedTuple):
     status: str  # what it became
     is_lost: bool  # taken away by a recovery
     is_burnt: bool  # pending again, with one attempt less
+    is_released: bool  # pending again, with as many as before
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """Of all tasks that the gone have held."""
 
+    gone: Sequence[Gone]
     left: Sequence[Left]
     held: int  # still
 
@@ -65,12 +68,15 @@ class Recovery:
         """Of those that were recovered."""
         return [task.seconds for task in self.left if task.is_lost]
 
-    def violations(self, lateness: float) -> list[str]:
-        """What took longer than a lease and a sweep, on a machine where whoever measured was late by so much."""
+    def violations(self, lateness: "Lateness") -> list[str]:
+        """What took longer than a lease and a sweep, and than whoever measured was late meanwhile."""
+        gone_at = dict(self.gone)
         late = [
             f"task {task.task} of consumer {task.consumer} was recovered after {task.seconds:.2f} s"
             for task in self.left
-            if task.is_lost and task.seconds > BOUND_SECONDS + lateness
+            if task.is_lost
+            and task.seconds > BOUND_SECONDS
+            and task.seconds > BOUND_SECONDS + lateness.within(gone_at[task.consumer], task.seconds)
         ]
         return late + ([f"{self.held} tasks are still held by consumers that are gone"] if self.held else [])
 
@@ -80,14 +86,13 @@ async def held_by(sql: Connection, consumers: Collection[str]) -> int:
     return int(await sql.fetchval(_HELD, list(consumers)))
 
 
-async def all_hold(sql: Connection, consumers: Collection[str]) -> None:
-    """Wait until each of these holds a task, or for a while: what holds nothing can't do much harm."""
-    with suppress(AssertionError):
-        await until(lambda: _each_holds(sql, consumers), _HOLD_SECONDS)
+async def ended(sql: Connection, ids: Collection[str], seconds: float, what: str) -> None:
+    """Wait for the ends of these tasks. Raises AssertionError when they do not come in time."""
 
+    async def fact() -> bool:
+        return not await sql.fetchval(_LIVE, list(ids))
 
-async def _each_holds(sql: Connection, consumers: Collection[str]) -> bool:
-    return all([await held_by(sql, [consumer]) for consumer in consumers])
+    await until(fact, seconds, 0.1, f"{what} have ended")
 
 
 async def recovery(sql: Connection, gone: Sequence[Gone]) -> Recovery:
@@ -96,7 +101,7 @@ async def recovery(sql: Connection, gone: Sequence[Gone]) -> Recovery:
     await sql.execute("SET enable_nestloop = off")
     rows = await sql.fetch(_LEFT, [each.consumer for each in gone], [each.at for each in gone])
     await sql.execute("RESET enable_nestloop")
-    return Recovery([Left(*row) for row in rows], await held_by(sql, [each.consumer for each in gone]))
+    return Recovery(gone, [Left(*row) for row in rows], await held_by(sql, [each.consumer for each in gone]))
 
 
 async def innocents_failed(sql: Connection) -> list[str]:
@@ -104,31 +109,32 @@ async def innocents_failed(sql: Connection) -> list[str]:
     return [f"task {row[0]} failed as consumer_lost" for row in await sql.fetch(_FAILED)]
 
 
-@asynccontextmanager
-async def watched_lateness() -> AsyncIterator[list[float]]:
-    """How late this process was, at most, for what it wanted to do within the block: the only number in the list.
+class Lateness:
+    """How late this process was for what it wanted to do. On a machine that is too busy others are as late."""
 
-    On a machine that is too busy others are as late, and no bound of theirs says anything.
-    """
-    most = [0.0]
+    def __init__(self) -> None:
+        self._late: list[tuple[float, float]] = []  # (until when, by time.time(); seconds)
 
-    async def watch() -> None:
+    def within(self, begun: float, seconds: float) -> float:
+        """At most, in this time; in seconds."""
+        return max((late for at, late in self._late if begun <= at <= begun + seconds + late), default=0.0)
+
+    async def watch(self) -> None:
+        """Look on until cancelled."""
         while True:
             due = time.monotonic() + _LOOK_SECONDS
             await asyncio.sleep(_LOOK_SECONDS)
-            most[0] = max(most[0], time.monotonic() - due)
+            late = time.monotonic() - due
+            if late > _LOOK_SECONDS:
+                self._late.append((time.time(), late))
 
-    watching = asyncio.create_task(watch())
+
+@asynccontextmanager
+async def watched_lateness() -> AsyncIterator[Lateness]:
+    """That of the time of the block."""
+    lateness = Lateness()
+    watching = asyncio.create_task(lateness.watch())
     try:
-        yield most
+        yield lateness
     finally:
         watching.cancel()
-
-
-def in_words(seconds: Collection[float]) -> str:
-    """Their spread."""
-    if not seconds:
-        return "none"
-    ordered = sorted(seconds)
-    p50, p99 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
-    return f"p50 {p50:.2f} s, p99 {p99:.2f} s, at most {ordered[-1]:.2f} s"

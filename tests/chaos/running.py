@@ -12,7 +12,7 @@ from tests.chaos.history import History
 from tests.chaos.load import Load
 from tests.chaos.processes import Processes
 from tests.chaos.runs import read_runs
-from tests.chaos.scene import BEAT_SECONDS, GRACE_SECONDS, LEASE_SECONDS, POLL_SECONDS, Scene
+from tests.chaos.scene import BEAT_SECONDS, DRAIN_SECONDS, GRACE_SECONDS, LEASE_SECONDS, POLL_SECONDS, Scene
 from tests.chaos.servers import ChaosServers, chaos_servers
 
 BUILDS = {"normal": "", "by-id": "tests.chaos.builds.by_id", "by-status": "tests.chaos.builds.by_status"}
@@ -63,7 +63,7 @@ def _settings(servers: ChaosServers, runs: Path) -> dict[str, str]:
         "CANCEL_GRACE_SECONDS": GRACE_SECONDS,
         "MAX_LOST": MAX_LOST,
         "CONSUMER_CONCURRENCY": 50,
-        "DRAIN_SECONDS": 5,
+        "DRAIN_SECONDS": DRAIN_SECONDS,
         "LOG_LEVEL": "info",
         "LOG_FORMAT": "json",
     }

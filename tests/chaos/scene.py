@@ -15,6 +15,7 @@ from tests.support.types import Connection
 BEAT_SECONDS, LEASE_SECONDS, POLL_SECONDS = 0.5, 2.5, 0.5
 SWEEP_SECONDS = POLL_SECONDS * 1.1  # jittered
 GRACE_SECONDS = 0.5
+DRAIN_SECONDS = 1.5  # shorter than the longest tasks
 
 
 @dataclass(slots=True)
