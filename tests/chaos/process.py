@@ -41,6 +41,7 @@ class Exit(NamedTuple):
     pid: int
     code: int
     why: Why
+    at: float
     tail: str  # of its log
 
     def __str__(self) -> str:
@@ -88,7 +89,7 @@ class Process:
     def end(self) -> Exit:
         """How it has ended."""
         output, code = self.output(), self.exit or 0
-        return Exit(self.role, self.pid, code, why(code, output), output[-_TAIL_CHARACTERS:])
+        return Exit(self.role, self.pid, code, why(code, output), self.ended_at, output[-_TAIL_CHARACTERS:])
 
     async def exited(self, seconds: float) -> bool:
         """Wait for its end; whether it came in time."""

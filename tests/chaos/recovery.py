@@ -1,18 +1,15 @@
 """What became of the tasks that a consumer held when it ended or froze, by PostgreSQL's own record."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tests.chaos.lateness import Lateness
 from tests.chaos.scene import LEASE_SECONDS, SWEEP_SECONDS
 from tests.support.types import Connection
 from tests.support.waiting import until
 
 MEASURE_SECONDS = 0.5  # from one process to another, on a busy machine
-_LOOK_SECONDS = 0.05
 BOUND_SECONDS = LEASE_SECONDS + SWEEP_SECONDS + MEASURE_SECONDS
 
 # Each way out of `processing`, beside the way in. Kinds that may fail and be tried again are left out of `is_burnt`.
@@ -68,15 +65,15 @@ class Recovery:
         """Of those that were recovered."""
         return [task.seconds for task in self.left if task.is_lost]
 
-    def violations(self, lateness: "Lateness") -> list[str]:
-        """What took longer than a lease and a sweep, and than whoever measured was late meanwhile."""
+    def violations(self, lateness: Lateness) -> list[str]:
+        """What took longer than a lease and a sweep, and what the machine was late meanwhile."""
         gone_at = dict(self.gone)
         late = [
             f"task {task.task} of consumer {task.consumer} was recovered after {task.seconds:.2f} s"
             for task in self.left
             if task.is_lost
             and task.seconds > BOUND_SECONDS
-            and task.seconds > BOUND_SECONDS + lateness.within(gone_at[task.consumer], task.seconds)
+            and task.seconds > BOUND_SECONDS + lateness.within(at := gone_at[task.consumer], at + task.seconds)
         ]
         return late + ([f"{self.held} tasks are still held by consumers that are gone"] if self.held else [])
 
@@ -107,34 +104,3 @@ async def recovery(sql: Connection, gone: Sequence[Gone]) -> Recovery:
 async def innocents_failed(sql: Connection) -> list[str]:
     """Tasks that were given up as lost, though they kill nobody."""
     return [f"task {row[0]} failed as consumer_lost" for row in await sql.fetch(_FAILED)]
-
-
-class Lateness:
-    """How late this process was for what it wanted to do. On a machine that is too busy others are as late."""
-
-    def __init__(self) -> None:
-        self._late: list[tuple[float, float]] = []  # (until when, by time.time(); seconds)
-
-    def within(self, begun: float, seconds: float) -> float:
-        """At most, in this time; in seconds."""
-        return max((late for at, late in self._late if begun <= at <= begun + seconds + late), default=0.0)
-
-    async def watch(self) -> None:
-        """Look on until cancelled."""
-        while True:
-            due = time.monotonic() + _LOOK_SECONDS
-            await asyncio.sleep(_LOOK_SECONDS)
-            late = time.monotonic() - due
-            if late > _LOOK_SECONDS:
-                self._late.append((time.time(), late))
-
-
-@asynccontextmanager
-async def watched_lateness() -> AsyncIterator[Lateness]:
-    """That of the time of the block."""
-    lateness = Lateness()
-    watching = asyncio.create_task(lateness.watch())
-    try:
-        yield lateness
-    finally:
-        watching.cancel()

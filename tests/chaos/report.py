@@ -44,6 +44,7 @@ class Report:
     proofs: Sequence[Proof] = ()
     results: list[Result] = field(default_factory=list)
     exits: Counter[Why] = field(default_factory=Counter)  # that nobody asked for, allowed by a fault or not
+    starved: int = 0  # of these, consumers that were declared dead while the machine itself was late for a beat
     unsettled: list[str] = field(default_factory=list)  # stuck tasks, and exits that no fault allows
     verdict: Verdict | None = None
     history: History | None = None
@@ -77,7 +78,8 @@ class Report:
         return f"| *all of it: tasks and processes* | - | {passes} | {measured} | {_found(self.unsettled)} |"
 
     def _exits(self) -> str:
-        return ", ".join(f"{count} {why}" for why, count in self.exits.items()) or "none"
+        exits = ", ".join(f"{count} {why}" for why, count in self.exits.items()) or "none"
+        return f"{exits}; {self.starved} of them while the machine itself was late" if self.starved else exits
 
     def _line_of_checker(self) -> str:
         """What the checker finds belongs to the history, not to a fault: it does not know which one it comes from."""

@@ -9,6 +9,7 @@ from random import Random
 from tests.chaos.audit import install, read_audit
 from tests.chaos.checks.claims import MAX_LOST
 from tests.chaos.history import History
+from tests.chaos.lateness import watched_lateness
 from tests.chaos.load import Load
 from tests.chaos.processes import Processes
 from tests.chaos.runs import read_runs
@@ -46,7 +47,8 @@ async def running(folder: Path, seed: int, build: str = "normal") -> AsyncIterat
         try:
             urls = [processes.url, servers.aim_clients(*_address(processes.url))]
             load = Load(urls, history, Random(f"{seed}:load"), servers.connect)
-            yield Scene(servers, processes, load, history, runs, sql)
+            async with watched_lateness(servers.connect) as lateness:
+                yield Scene(servers, processes, load, history, runs, lateness, sql)
         finally:
             await processes.stop_all()
 

@@ -1,6 +1,5 @@
 """Handlers that block their consumer's event loop for longer than the lease."""
 
-import asyncio
 from contextlib import AsyncExitStack
 from random import Random
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from tests.chaos.faults.insisting import insist
 from tests.chaos.history import Call, Run
 from tests.chaos.process import Why
 from tests.chaos.recovery import ended, innocents_failed
-from tests.chaos.runs import read_runs
+from tests.chaos.runs import Watch, watching
 from tests.chaos.scene import LEASE_SECONDS, Scene
 from tests.support.types import Connection
 
@@ -20,6 +19,7 @@ _BLOCK_SECONDS = 3 * LEASE_SECONDS
 _WATCHDOG_SECONDS = 1.5
 _WATCHED = 4  # consumers that are ended by their watchdogs
 _END_SECONDS = 6 * _BLOCK_SECONDS
+_NOTE_SECONDS = 1.0
 _MOST_TRIES = 3  # for each that blocks
 
 _ENDS = "SELECT id::text, status, lost_count FROM tasks WHERE id = ANY($1::uuid[])"
@@ -30,8 +30,8 @@ async def _block(scene: Scene, dose: int, random: Random) -> Finding:
     sql = await scene.servers.connect()
     failed = set(await innocents_failed(sql))
     prefix = f"block-{random.getrandbits(32):08x}"
-    async with Client(scene.processes.url, scene.history.calls, _AT_ONCE) as client:
-        blocks = _Blocks(scene, client, sql)
+    async with Client(scene.processes.url, scene.history.calls, 1) as client, watching(scene.runs) as watch:
+        blocks = _Blocks(scene, client, watch, sql)
         held = await blocks.held(f"{prefix}-held", (dose + 1) // 2)
         watched = await blocks.ended(f"{prefix}-ended", dose // 2)
     finding = blocks.finding
@@ -46,7 +46,7 @@ async def _block(scene: Scene, dose: int, random: Random) -> Finding:
 
 
 class _Blocked(NamedTuple):
-    """A first run of a blocking task; `lost`: how often it has been lost, since."""
+    """A first run of a blocking task. `end`: its own note of it; `lost`: how often the task has been lost, since."""
 
     began: Run
     end: Run | None
@@ -56,10 +56,11 @@ class _Blocked(NamedTuple):
 class _Blocks:
     """Has tasks block, some at a time, until as many as are wanted have really done so."""
 
-    def __init__(self, scene: Scene, client: Client, sql: Connection) -> None:
+    def __init__(self, scene: Scene, client: Client, watch: Watch, sql: Connection) -> None:
         self.finding = Finding()
         self._scene = scene
         self._client = client
+        self._watch = watch
         self._sql = sql
 
     async def held(self, prefix: str, dose: int) -> int:
@@ -96,19 +97,20 @@ class _Blocks:
 
     async def _round(self, marker: str, count: int) -> list[_Blocked]:
         """Have so many tasks block, and wait for their ends."""
+        begun: dict[str, Run | None] = {}
         with self._scene.injecting("block", marker):
-            # One after another, so that each goes to a consumer of its own.
-            ids = [(await self._create(f"{marker}-{number}")).ids[0] for number in range(count)]
-            await ended(self._sql, ids, _END_SECONDS, "the blocking tasks")
-        ends = {row[0]: (row[1], row[2]) for row in await self._sql.fetch(_ENDS, ids)}
-        runs = [run for run in await asyncio.to_thread(read_runs, self._scene.runs) if run.task in ends]
+            for number in range(count):
+                # One after another, so that each goes to a consumer of its own.
+                (task,) = (await self._create(f"{marker}-{number}")).ids
+                begun[task] = await self._watch.seen(task, "start", _BLOCK_SECONDS)
+            await ended(self._sql, begun, _END_SECONDS, "the blocking tasks")
         blocked = []
-        for began in (run for run in runs if run.phase == "start" and run.attempt == 1):
-            end = next((run for run in runs if run.claim == began.claim and run.phase == "end"), None)
-            blocked.append(_Blocked(began, end, ends[began.task][1]))
-        self.finding.violations += [
-            f"{task} is {status}" for task, (status, _) in ends.items() if status != "completed"
-        ]
+        for task, status, lost in await self._sql.fetch(_ENDS, list(begun)):
+            if status != "completed":
+                self.finding.violations.append(f"blocking task {task} is {status}")
+            began, end = begun[task], await self._watch.seen(task, "end", _NOTE_SECONDS)
+            if began is not None and began.attempt == 1:
+                blocked.append(_Blocked(began, end if end and end.claim == began.claim else None, lost))
         return blocked
 
     async def _create(self, marker: str) -> Call:

@@ -21,7 +21,6 @@ from tests.chaos.recovery import (
     held_by,
     innocents_failed,
     recovery,
-    watched_lateness,
 )
 from tests.chaos.scene import DRAIN_SECONDS, Scene
 from tests.chaos.spread import spread
@@ -38,32 +37,31 @@ async def _kill(scene: Scene, dose: int, random: Random) -> Finding:
     """Kill whoever holds tasks. A kill that comes when he has just ended them all does not count."""
     finding, gone, held = Finding(), list[Gone](), 0
     sql = await scene.servers.connect()
-    created = await sql.fetchval(_COUNT)
+    begun, created = time.time(), await sql.fetchval(_COUNT)
     failed = set(await innocents_failed(sql))
-    async with watched_lateness() as lateness:
-        while finding.injected < dose and len(gone) < _MOST_KILLS * dose:
-            victim = await one_of(lambda: scene.processes.consumers, random)
-            with suppress(AssertionError):  # counted apart
-                await until(partial(held_by, sql, [victim.consumer_id]), _HOLD_SECONDS)
-            with scene.injecting("kill-consumer", victim.consumer_id):
-                gone.append(Gone(victim.consumer_id, time.time()))
-                scene.processes.signal(victim.pid, signal.SIGKILL)
-                await victim.exited(5)
-            lost = await held_by(sql, [victim.consumer_id])
-            held += lost
-            finding.injected += lost > 0
-            await asyncio.sleep(random.uniform(0.5, 1.5) / _KILLS_A_SECOND)
-        await scene.processes.all_work()
-        await asyncio.sleep(BOUND_SECONDS)
+    while finding.injected < dose and len(gone) < _MOST_KILLS * dose:
+        victim = await one_of(lambda: scene.processes.consumers, random)
+        with suppress(AssertionError):  # counted apart
+            await until(partial(held_by, sql, [victim.consumer_id]), _HOLD_SECONDS)
+        with scene.injecting("kill-consumer", victim.consumer_id):
+            gone.append(Gone(victim.consumer_id, time.time()))
+            scene.processes.signal(victim.pid, signal.SIGKILL)
+            await victim.exited(5)
+        lost = await held_by(sql, [victim.consumer_id])
+        held += lost
+        finding.injected += lost > 0
+        await asyncio.sleep(random.uniform(0.5, 1.5) / _KILLS_A_SECOND)
+    await scene.processes.all_work()
+    await asyncio.sleep(BOUND_SECONDS)
     found = await recovery(sql, gone)
     finding.facts = {
         "tasks created meanwhile": str(await sql.fetchval(_COUNT) - created),
         "tasks held by the killed": str(held),
         "of these recovered": f"{len(found.seconds)} ({spread(found.seconds)})",
         "kills beside that, of consumers that held nothing": str(len(gone) - finding.injected),
-        "this process itself was late by at most": f"{lateness.within(0, time.time()):.2f} s",
+        "the machine itself was late by at most": f"{scene.lateness.within(begun, time.time()):.2f} s",
     }
-    finding.violations = found.violations(lateness) + sorted(set(await innocents_failed(sql)) - failed)
+    finding.violations = found.violations(scene.lateness) + sorted(set(await innocents_failed(sql)) - failed)
     await sql.close()
     return finding
 
