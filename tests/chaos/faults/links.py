@@ -25,6 +25,7 @@ _LONG_ONE_IN = 10
 _LONG_SECONDS = 4.0  # longer than a lease
 _LOOK_SECONDS = 0.05
 _HARM_SECONDS = 3.0  # more, until the first answer to be cut comes by
+_ALL_LINKS = 50  # a dose at which each of them must have been hit
 _MOST_TRIES = 3  # for each that harms somebody
 
 Break = Callable[[Link, Random], None]
@@ -81,6 +82,8 @@ async def _inject(
     finding.violations += [*through.unclear, *past.violations()]
     if silent := links.keys() - harmed.keys():
         finding.facts["no harm done over"] = ", ".join(sorted(silent))
+        if dose >= _ALL_LINKS:
+            finding.violations.append(f"no harm was done over {', '.join(sorted(silent))}, so nothing is shown there")
     finding.facts |= {f"{link}, {harmed[link]} times: at work again": spread(backs[link]) for link in sorted(harmed)}
     finding.facts |= {
         "broken while nobody used it, which does not count": str(tries - finding.injected),
