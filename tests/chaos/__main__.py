@@ -27,6 +27,7 @@ from tests.chaos.weakened import prove
 
 SETTLE_SECONDS = 60.0
 _STARVED_SECONDS = 4 * LEASE_SECONDS  # before it hears of it
+_LATE_SECONDS = BEAT_SECONDS / 2  # for a connection and a commit, which the lease's own beats must do in twice that
 _BEGUN = time.monotonic()
 
 
@@ -90,7 +91,7 @@ async def _run(report: Report, folder: Path, plan: list[Stage]) -> None:
 
 def _is_starved(end: Exit, lateness: Lateness) -> bool:
     """Whether it lost its lease when no beat of ours would have got through in time either."""
-    return end.why is Why.DECLARED_DEAD and lateness.within(end.at - _STARVED_SECONDS, end.at) > BEAT_SECONDS
+    return end.why is Why.DECLARED_DEAD and lateness.within(end.at - _STARVED_SECONDS, end.at) > _LATE_SECONDS
 
 
 async def _inject(stage: Stage, scene: Scene, report: Report) -> None:

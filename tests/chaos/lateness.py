@@ -13,14 +13,14 @@ import asyncpg
 from tests.support.types import Connection
 
 _LOOK_SECONDS = 0.05
-_COMMIT_SECONDS = 0.5
+_BEAT_SECONDS = 0.5
 _NOTED_SECONDS = 0.05  # what is shorter is usual
 _INSTALL = "CREATE TABLE control (beat_at timestamptz); INSERT INTO control VALUES (now())"
 _BEAT = "UPDATE control SET beat_at = clock_timestamp()"
 
 
 class Lateness:
-    """Of this process for what it wanted to do, and of PostgreSQL for a commit of one row."""
+    """Of this process for what it wanted to do, and of PostgreSQL for a connection and a commit."""
 
     def __init__(self) -> None:
         self._late: list[tuple[float, float]] = []  # (until when, by time.time(); seconds)
@@ -36,20 +36,18 @@ class Lateness:
             await asyncio.sleep(_LOOK_SECONDS)
             self._note(time.monotonic() - due)
 
-    async def watch_commits(self, connect: Callable[[], Awaitable[Connection]]) -> None:
-        """The same. While PostgreSQL is away, there is nothing to note."""
+    async def watch_beats(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+        """The same. Each beat connects, as a consumer's must that has just begun. There is none without PostgreSQL."""
         while True:
+            begun = time.monotonic()
             with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 sql = await connect()
                 try:
-                    while True:
-                        await asyncio.sleep(_COMMIT_SECONDS)
-                        begun = time.monotonic()
-                        await sql.execute(_BEAT)
-                        self._note(time.monotonic() - begun)
+                    await sql.execute(_BEAT)
+                    self._note(time.monotonic() - begun)
                 finally:
                     sql.terminate()
-            await asyncio.sleep(_COMMIT_SECONDS)
+            await asyncio.sleep(_BEAT_SECONDS)
 
     def _note(self, late: float) -> None:
         if late > _NOTED_SECONDS:
@@ -63,7 +61,7 @@ async def watched_lateness(connect: Callable[[], Awaitable[Connection]]) -> Asyn
     await sql.execute(_INSTALL)
     await sql.close()
     lateness = Lateness()
-    watching = [asyncio.create_task(lateness.watch_loop()), asyncio.create_task(lateness.watch_commits(connect))]
+    watching = [asyncio.create_task(lateness.watch_loop()), asyncio.create_task(lateness.watch_beats(connect))]
     try:
         yield lateness
     finally:

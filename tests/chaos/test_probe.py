@@ -20,7 +20,7 @@ async def probing(answer: Answer) -> AsyncIterator[Probe]:
     """A probe on an API that answers so."""
     app = web.Application()
     app.router.add_post("/task", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
