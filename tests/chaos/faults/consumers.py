@@ -26,7 +26,7 @@ from tests.chaos.scene import DRAIN_SECONDS, Scene
 from tests.chaos.spread import spread
 from tests.support.waiting import until
 
-_KILLS_A_SECOND = 0.5  # of six consumers: each lives for longer than the longest task, and a start, take
+_KILLS_A_SECOND = 0.6  # of six consumers: each lives for longer than the longest task, and a start, take
 _MOST_KILLS = 2  # for each that hits
 _HOLD_SECONDS = 2.0
 _LASTING_SECONDS = DRAIN_SECONDS + 4  # so that it must be stopped, and given back
@@ -40,6 +40,7 @@ async def _kill(scene: Scene, dose: int, random: Random) -> Finding:
     begun, created = time.time(), await sql.fetchval(_COUNT)
     failed = set(await innocents_failed(sql))
     while finding.injected < dose and len(gone) < _MOST_KILLS * dose:
+        due = time.monotonic() + random.uniform(0.5, 1.5) / _KILLS_A_SECOND
         victim = await one_of(lambda: scene.processes.consumers, random)
         with suppress(AssertionError):  # counted apart
             await until(partial(held_by, sql, [victim.consumer_id]), _HOLD_SECONDS)
@@ -50,7 +51,7 @@ async def _kill(scene: Scene, dose: int, random: Random) -> Finding:
         lost = await held_by(sql, [victim.consumer_id])
         held += lost
         finding.injected += lost > 0
-        await asyncio.sleep(random.uniform(0.5, 1.5) / _KILLS_A_SECOND)
+        await asyncio.sleep(max(0, due - time.monotonic()))
     await scene.processes.all_work()
     await asyncio.sleep(BOUND_SECONDS)
     found = await recovery(sql, gone)
@@ -101,7 +102,7 @@ async def _terminate(scene: Scene, dose: int, random: Random) -> Finding:
                 finding.injected += 1
             if finding.injected == dose:
                 break
-            await asyncio.sleep(random.uniform(0.5, 1.5))
+            await asyncio.sleep(random.uniform(0.2, 1.0))
     await scene.processes.all_work()
     found = await recovery(sql, gone)
     released = [task for task in found.left if task.is_released]
