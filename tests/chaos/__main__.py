@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 from random import Random, randrange
 
@@ -16,14 +17,17 @@ import uvloop
 from tests.chaos.checker import check
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.keeping import write_history
+from tests.chaos.lateness import Lateness
 from tests.chaos.plan import FAULTS, FULL_SECONDS, Stage, dose, stages
+from tests.chaos.process import Exit, Why
 from tests.chaos.report import Report, Result
 from tests.chaos.running import BUILDS, FOLDER_MODE, read_all, running
-from tests.chaos.scene import Scene
+from tests.chaos.scene import BEAT_SECONDS, LEASE_SECONDS, Scene
 from tests.chaos.weakened import prove
 
 SETTLE_SECONDS = 60.0
-DECLARED_DEAD = "this consumer was declared dead, and ends"
+_STARVED_SECONDS = 4 * LEASE_SECONDS  # before it hears of it
+_LATE_SECONDS = BEAT_SECONDS / 2  # for a connection and a commit, which the lease's own beats must do in twice that
 _BEGUN = time.monotonic()
 
 
@@ -77,14 +81,17 @@ async def _run(report: Report, folder: Path, plan: list[Stage]) -> None:
         await scene.load.stop()
         report.history = await read_all(scene)
         report.unsettled += [f"clients: {count} x {text}" for text, count in scene.load.refused.items()]
-        ends = scene.processes.unexplained
-        # Whoever gets no beat through for a lease ends by itself, as it should: here, by what was done to its beats.
-        report.declared_dead = sum(DECLARED_DEAD in end.tail for end in ends)
-        report.unsettled += [
-            f"{end.role} {end.pid} ended by {end.code}: {end.tail}" for end in ends if DECLARED_DEAD not in end.tail
-        ]
+        report.exits = Counter(end.why for end in scene.processes.exits)
+        starved = [end for end in scene.processes.unexplained if _is_starved(end, scene.lateness)]
+        report.starved = len(starved)
+        report.unsettled += [str(end) for end in scene.processes.unexplained if end not in starved]
     tell(f"checking {len(report.history.transitions):,} transitions")
     report.verdict = check(report.history)
+
+
+def _is_starved(end: Exit, lateness: Lateness) -> bool:
+    """Whether it lost its lease when no beat of ours would have got through in time either."""
+    return end.why is Why.DECLARED_DEAD and lateness.within(end.at - _STARVED_SECONDS, end.at) > _LATE_SECONDS
 
 
 async def _inject(stage: Stage, scene: Scene, report: Report) -> None:

@@ -25,7 +25,7 @@ class Link:
         self.is_hole = False
         self.delay = 0.0  # seconds each way
         self.cuts_left = 0
-        self.replies_cut = 0
+        self.harmed = 0  # replies cut; pieces that were slow; connections on which a black hole held something back
         self._server: asyncio.Server | None = None
         self.connecting: set[asyncio.Task[None]] = set()
 
@@ -57,6 +57,8 @@ class Link:
 
     def heal(self) -> None:
         """Be whole again. What a black hole or a slow link has held back goes on at once, as if sent again by TCP."""
+        if self.is_hole:
+            self.harmed += sum(pipe.is_held for pipe in self.pipes)
         self.cuts_left, self.delay, self.is_hole = 0, 0.0, False
         for pipe in list(self.pipes):
             pipe.release()

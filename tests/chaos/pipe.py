@@ -1,6 +1,9 @@
 """One connection over a link: two halves, and what each may pass on to the other at the moment."""
 
 import asyncio
+import fcntl
+import sys
+import termios
 import time
 from collections import deque
 from typing import Protocol, cast
@@ -17,7 +20,7 @@ class Way(Protocol):
     is_hole: bool
     delay: float
     cuts_left: int
-    replies_cut: int
+    harmed: int
 
 
 class Pipe:
@@ -38,6 +41,11 @@ class Pipe:
         """The port of whoever has connected; 0 when it is known no more."""
         name = self.front.transport and self.front.transport.get_extra_info("peername")
         return int(name[1]) if name else 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is something that either side has sent and the other has not got, a connection included."""
+        return self.back.transport is None or any(half.queue or half.unread for half in (self.front, self.back))
 
     def opened(self, half: "Half") -> None:
         """A half is connected: the front first, which makes the back connect, unless in a black hole."""
@@ -70,13 +78,14 @@ class Pipe:
         if half is self.back:
             if self.link.cuts_left > 0:
                 self.link.cuts_left -= 1
-                self.link.replies_cut += 1
+                self.link.harmed += 1
                 self.abort()
                 return
             if not self.front.has_ended:
                 self.answered_at = self.asked_at
         else:
             self.asked_at = time.monotonic()
+        self.link.harmed += self.link.delay > 0
         half.peer.send(data, self.link.delay)
 
     def abort(self) -> None:
@@ -117,6 +126,15 @@ class Half(asyncio.Protocol):
         self.queue: deque[tuple[float, bytes | None]] = deque()  # (when due by the loop's time, bytes; None is the end)
         self.has_ended = False
         self._is_full = False  # our own buffer to the network, so that the peer must not read on
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have come in on this side and were not read."""
+        if self.transport is None or self.transport.is_closing():
+            return 0
+        waiting = bytearray(4)
+        fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, waiting)
+        return int.from_bytes(waiting, sys.byteorder)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""

@@ -37,9 +37,9 @@ class Stage:
 PLAN = (
     Stage("consumers die", 100, (("kill-consumer",),)),
     Stage("PostgreSQL fails", 80, (("postgres-crash", "disk-full", "no-connections"),)),
-    Stage("Redis fails", 80, (("redis-kill", "redis-flush", "redis-down"), ("terminate-api",))),
+    Stage("Redis fails", 80, (("redis-kill", "redis-flush", "redis-down"),)),
     Stage("consumers stand still", 80, (("freeze",),)),
-    Stage("loops are blocked, and APIs die", 60, (("block-loop",), ("kill-api",))),
+    Stage("loops are blocked, and APIs end", 60, (("block-loop",), ("kill-api", "terminate-api"))),
     Stage("links fail", 60, (("link-cut", "link-hole", "link-slow"),)),
     Stage("cancels", 30, (("cancel-races", "cancel-running"),)),
     Stage("consumers end, and clocks are wrong", 100, (("terminate-consumer", "poison", "clock"),)),

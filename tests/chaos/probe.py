@@ -5,15 +5,22 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 
+from tests.chaos.fault import Finding
 from tests.chaos.history import Call, Outcome
+from tests.chaos.spread import spread
 from tests.support.types import Connection
+
+if TYPE_CHECKING:
+    from tests.chaos.scene import Scene
 
 CALL_SECONDS = 10.0  # what a client waits
 ANSWER_SECONDS = 5.0  # what the README promises, whatever becomes of PostgreSQL
+BACK_SECONDS = 5.0  # until all goes on, once what was broken is whole again
+START_SECONDS = 30.0  # until all that was accepted has been started
 KIND = "chaos_noop"
 _PAUSE_SECONDS = 0.02
 _CLIENTS = 4
@@ -40,10 +47,21 @@ class Probe:
         self.accepted: list[tuple[float, str]] = []  # (when invoked, by time.time(); id)
         self.refused: Counter[str] = Counter()  # clear errors, by their words
         self.unanswered = 0  # connections that broke, and waits given up
-        self.longest = 0.0  # of the calls that were answered, in seconds
-        self.violations: list[str] = []
+        self.longest = 0.0  # of all calls, those given up included, in seconds
+        self.unclear: list[str] = []  # errors that do not say what has happened, and when to try again
         self._own: list[Call] = []
         self._is_stopping = False
+
+    def violations(self) -> list[str]:
+        """What no client should see, as long as nobody breaks its connections or kills the API behind them."""
+        found = list(self.unclear)
+        if not self.accepted:
+            found.append("no create was accepted, so nothing is shown")
+        if self.unanswered:
+            found.append(f"{self.unanswered} creates got no answer")
+        if self.longest > ANSWER_SECONDS:
+            found.append(f"a create took {self.longest:.1f} s, and {ANSWER_SECONDS:g} s are promised")
+        return found
 
     async def accepts(self, since: float, seconds: float) -> float | None:
         """Wait for a 201 to a call that began after `since`; the seconds from then to it. None: not in time."""
@@ -115,8 +133,7 @@ class Probe:
         ended = time.time()
         if ids:
             self.accepted.append((invoked, ids[0]))
-        if code:
-            self.longest = max(self.longest, ended - invoked)
+        self.longest = max(self.longest, ended - invoked)
         outcome = Outcome.OK if ids else Outcome.UNKNOWN
         call = Call("create", marker, "", invoked, ended, outcome, code, ids)
         self._own.append(call)
@@ -129,4 +146,26 @@ class Probe:
         if is_clear:
             self.refused[words] += 1
         else:
-            self.violations.append(f"unclear error: {words}")
+            self.unclear.append(f"unclear error: {words}")
+
+
+async def note_return(finding: Finding, probe: Probe, since: float, backs: list[float], what: str) -> None:
+    """Wait for the first 201."""
+    back = await probe.accepts(since, BACK_SECONDS)
+    if back is None:
+        finding.violations.append(f"no 201 within {BACK_SECONDS:g} s of {what}")
+    else:
+        backs.append(back)
+
+
+async def conclude(finding: Finding, probe: Probe, scene: "Scene", backs: list[float]) -> None:
+    """What all faults on PostgreSQL are judged by: clear and timely errors, a quick return, and no false 201."""
+    finding.violations += probe.violations()
+    finding.violations += await probe.lost(scene.servers.connect, START_SECONDS)
+    finding.facts |= {
+        "first 201 after its return": spread(backs),
+        "creates accepted by the probe": str(len(probe.accepted)),
+        "clear errors": "; ".join(f"{number} x {words}" for words, number in probe.refused.items()) or "none",
+        "without an answer": str(probe.unanswered),
+        "longest answer": f"{probe.longest:.2f} s",
+    }

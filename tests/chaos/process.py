@@ -3,14 +3,16 @@
 import asyncio
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from tests.chaos.zygote import MESSAGE_BYTES
 
@@ -18,7 +20,45 @@ ROOT = Path(__file__).parents[2]
 _READY = {"api": "Application startup complete", "consumer": "consumer started"}
 _CONSUMER_ID = re.compile(r'"consumer_id": "([0-9a-f-]{36})"')
 
+_TAIL_CHARACTERS = 2_000
+
 Role: TypeAlias = Literal["api", "consumer"]
+
+
+class Why(StrEnum):
+    """Why a process has ended that nobody told to. A fault may allow some of these; nothing allows `BROKEN`."""
+
+    DECLARED_DEAD = "declared dead, since no beat had got through for a lease"
+    WATCHDOG = "ended by its watchdog"
+    SIGKILL = "killed by SIGKILL"
+    BROKEN = "ended by an error"
+
+
+class Exit(NamedTuple):
+    """An end that nobody has asked for."""
+
+    role: Role
+    pid: int
+    code: int
+    why: Why
+    at: float
+    tail: str  # of its log
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.role} {self.pid} ended by {self.code} ({self.why}): {self.tail}"
+
+
+def why(code: int, output: str) -> Why:
+    """By its exit code and all that it has written."""
+    if code == -signal.SIGKILL:
+        return Why.SIGKILL
+    if code == 1 and "consumer ends by an error" not in output:
+        if "this consumer was declared dead, and ends" in output:
+            return Why.DECLARED_DEAD
+        if "event loop blocked: this process ends" in output:
+            return Why.WATCHDOG
+    return Why.BROKEN
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +85,11 @@ class Process:
     def output(self) -> str:
         """All it has written so far."""
         return self.log.read_text(errors="replace")
+
+    def end(self) -> Exit:
+        """How it has ended."""
+        output, code = self.output(), self.exit or 0
+        return Exit(self.role, self.pid, code, why(code, output), self.ended_at, output[-_TAIL_CHARACTERS:])
 
     async def exited(self, seconds: float) -> bool:
         """Wait for its end; whether it came in time."""

@@ -9,14 +9,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from tests.chaos.process import Process, Role, Starter
+from tests.chaos.process import Exit, Process, Role, Starter, Why
 from tests.support.waiting import until
 
 START_SECONDS = 30.0
 _TOO_SOON_SECONDS = 1.0  # a process that ends so soon is not started again at once, lest it does nothing else
-_TAIL_CHARACTERS = 2_000
 
 
 @dataclass(slots=True, eq=False)
@@ -35,16 +33,6 @@ class Place:
     def works(self) -> bool:
         """Whether its process lives and is ready."""
         return self.process is not None and self.process.works
-
-
-class Exit(NamedTuple):
-    """An end that no fault has asked for."""
-
-    role: Role
-    pid: int
-    code: int
-    at: float
-    tail: str  # of its log
 
 
 class Processes:
@@ -68,9 +56,10 @@ class Processes:
         self.environment = base | {"KEYS_FILE": os.devnull} | dict(environment)
         self._arguments = ("--first", first) if first else ()
         self._places = [Place("consumer", own) for own in consumers] + [Place("api", own) for own in apis]
-        self._allowed: Counter[Role] = Counter()
+        self._allowed: Counter[Why] = Counter()
         self._starts = 0
-        self.unexplained: list[Exit] = []
+        self.exits: list[Exit] = []  # that nobody has asked for, allowed or not
+        self.unexplained: list[Exit] = []  # those that no fault has allowed
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2_048)
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as config/run/api.py does
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -99,8 +88,7 @@ class Processes:
         async def fact() -> bool:
             return all(place.works for place in self._places)
 
-        fact.__doc__ = "a process works at each place"
-        await until(fact, seconds, 0.02)
+        await until(fact, seconds, 0.02, "a process works at each place")
 
     async def stop_all(self) -> None:
         """End them all at once."""
@@ -120,13 +108,13 @@ class Processes:
                 os.kill(pid, number)
 
     @contextmanager
-    def allowing(self, *roles: Role) -> Iterator[None]:
-        """Within the block, processes of these roles may end by themselves."""
-        self._allowed.update(roles)
+    def allowing(self, why: Why) -> Iterator[None]:
+        """Within the block, consumers may end for this reason. It is counted all the same."""
+        self._allowed[why] += 1
         try:
             yield
         finally:
-            self._allowed.subtract(roles)
+            self._allowed[why] -= 1
 
     @asynccontextmanager
     async def besides(
@@ -162,11 +150,15 @@ class Processes:
         self._places.remove(place)
         place.is_wanted = False
         assert place.keeper is not None
-        if place.process is not None:
-            self.signal(place.process.pid, signal.SIGTERM)
-            if not await place.process.exited(START_SECONDS):
-                self.signal(place.process.pid, signal.SIGKILL)
+        process = place.process if place.process is not None and place.process.exit is None else None
+        if process is not None:
+            self.signal(process.pid, signal.SIGTERM)
+            if not await process.exited(START_SECONDS):
+                self.signal(process.pid, signal.SIGKILL)
         await place.keeper
+        # uvicorn, stopped in order, ends by the signal that stopped it
+        if process is not None and process.exit not in {0, -signal.SIGTERM}:
+            self._note(process)
 
     def _working(self, role: Role) -> list[Process]:
         return [
@@ -184,11 +176,15 @@ class Processes:
             await process.ended.wait()
             if process.is_expected_to_end:
                 continue
-            if not self._allowed[place.role]:
-                tail = process.output()[-_TAIL_CHARACTERS:]
-                self.unexplained.append(Exit(place.role, process.pid, process.exit or 0, process.ended_at, tail))
+            self._note(process)
             if process.ended_at - process.begun < _TOO_SOON_SECONDS:
                 await asyncio.sleep(_TOO_SOON_SECONDS)
+
+    def _note(self, process: Process) -> None:
+        end = process.end()
+        self.exits.append(end)
+        if end.role != "consumer" or not self._allowed[end.why]:
+            self.unexplained.append(end)
 
     async def _start(self, place: Place) -> Process:
         self._starts += 1

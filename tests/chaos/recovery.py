@@ -1,19 +1,15 @@
 """What became of the tasks that a consumer held when it ended or froze, by PostgreSQL's own record."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tests.chaos.lateness import Lateness
 from tests.chaos.scene import LEASE_SECONDS, SWEEP_SECONDS
 from tests.support.types import Connection
 from tests.support.waiting import until
 
 MEASURE_SECONDS = 0.5  # from one process to another, on a busy machine
-_LOOK_SECONDS = 0.05
-_HOLD_SECONDS = 2.0
 BOUND_SECONDS = LEASE_SECONDS + SWEEP_SECONDS + MEASURE_SECONDS
 
 # Each way out of `processing`, beside the way in. Kinds that may fail and be tried again are left out of `is_burnt`.
@@ -21,13 +17,15 @@ _LEFT = """
 SELECT audit.task::text, gone.consumer::text, extract(epoch FROM audit.at)::float8 - gone.at, audit.new,
     audit.lost_count > claimed.lost_count,
     audit.new = 'pending' AND audit.lost_count = claimed.lost_count AND audit.attempt >= claimed.attempt
-        AND tasks.kind IN ('chaos_noop', 'chaos_sleep', 'chaos_block', 'chaos_block_in_child')
+        AND tasks.kind IN ('chaos_noop', 'chaos_sleep', 'chaos_block', 'chaos_block_in_child'),
+    audit.new = 'pending' AND audit.lost_count = claimed.lost_count AND audit.attempt < claimed.attempt
 FROM unnest($1::uuid[], $2::float8[]) AS gone (consumer, at)
 JOIN audit ON audit.old_consumer = gone.consumer AND audit.old = 'processing'
 JOIN audit AS claimed ON claimed.claim = audit.old_claim AND claimed.old = 'pending' AND claimed.new = 'processing'
 JOIN tasks ON tasks.id = audit.task
 WHERE extract(epoch FROM audit.at) > gone.at
 """
+_LIVE = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')"
 _HELD = "SELECT count(*) FROM tasks WHERE status = 'processing' AND consumer_id = ANY($1::uuid[])"
 _FAILED = """
 SELECT id::text FROM tasks WHERE status = 'failed' AND error ->> 'code' = 'consumer_lost' AND kind <> 'chaos_poison'
@@ -51,12 +49,14 @@ class Left(NamedTuple):
     status: str  # what it became
     is_lost: bool  # taken away by a recovery
     is_burnt: bool  # pending again, with one attempt less
+    is_released: bool  # pending again, with as many as before
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """Of all tasks that the gone have held."""
 
+    gone: Sequence[Gone]
     left: Sequence[Left]
     held: int  # still
 
@@ -65,12 +65,15 @@ class Recovery:
         """Of those that were recovered."""
         return [task.seconds for task in self.left if task.is_lost]
 
-    def violations(self, lateness: float) -> list[str]:
-        """What took longer than a lease and a sweep, on a machine where whoever measured was late by so much."""
+    def violations(self, lateness: Lateness) -> list[str]:
+        """What took longer than a lease and a sweep, and what the machine was late meanwhile."""
+        gone_at = dict(self.gone)
         late = [
             f"task {task.task} of consumer {task.consumer} was recovered after {task.seconds:.2f} s"
             for task in self.left
-            if task.is_lost and task.seconds > BOUND_SECONDS + lateness
+            if task.is_lost
+            and task.seconds > BOUND_SECONDS
+            and task.seconds > BOUND_SECONDS + lateness.within(at := gone_at[task.consumer], at + task.seconds)
         ]
         return late + ([f"{self.held} tasks are still held by consumers that are gone"] if self.held else [])
 
@@ -80,14 +83,13 @@ async def held_by(sql: Connection, consumers: Collection[str]) -> int:
     return int(await sql.fetchval(_HELD, list(consumers)))
 
 
-async def all_hold(sql: Connection, consumers: Collection[str]) -> None:
-    """Wait until each of these holds a task, or for a while: what holds nothing can't do much harm."""
-    with suppress(AssertionError):
-        await until(lambda: _each_holds(sql, consumers), _HOLD_SECONDS)
+async def ended(sql: Connection, ids: Collection[str], seconds: float, what: str) -> None:
+    """Wait for the ends of these tasks. Raises AssertionError when they do not come in time."""
 
+    async def fact() -> bool:
+        return not await sql.fetchval(_LIVE, list(ids))
 
-async def _each_holds(sql: Connection, consumers: Collection[str]) -> bool:
-    return all([await held_by(sql, [consumer]) for consumer in consumers])
+    await until(fact, seconds, 0.1, f"{what} have ended")
 
 
 async def recovery(sql: Connection, gone: Sequence[Gone]) -> Recovery:
@@ -96,39 +98,9 @@ async def recovery(sql: Connection, gone: Sequence[Gone]) -> Recovery:
     await sql.execute("SET enable_nestloop = off")
     rows = await sql.fetch(_LEFT, [each.consumer for each in gone], [each.at for each in gone])
     await sql.execute("RESET enable_nestloop")
-    return Recovery([Left(*row) for row in rows], await held_by(sql, [each.consumer for each in gone]))
+    return Recovery(gone, [Left(*row) for row in rows], await held_by(sql, [each.consumer for each in gone]))
 
 
 async def innocents_failed(sql: Connection) -> list[str]:
     """Tasks that were given up as lost, though they kill nobody."""
     return [f"task {row[0]} failed as consumer_lost" for row in await sql.fetch(_FAILED)]
-
-
-@asynccontextmanager
-async def watched_lateness() -> AsyncIterator[list[float]]:
-    """How late this process was, at most, for what it wanted to do within the block: the only number in the list.
-
-    On a machine that is too busy others are as late, and no bound of theirs says anything.
-    """
-    most = [0.0]
-
-    async def watch() -> None:
-        while True:
-            due = time.monotonic() + _LOOK_SECONDS
-            await asyncio.sleep(_LOOK_SECONDS)
-            most[0] = max(most[0], time.monotonic() - due)
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield most
-    finally:
-        watching.cancel()
-
-
-def in_words(seconds: Collection[float]) -> str:
-    """Their spread."""
-    if not seconds:
-        return "none"
-    ordered = sorted(seconds)
-    p50, p99 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
-    return f"p50 {p50:.2f} s, p99 {p99:.2f} s, at most {ordered[-1]:.2f} s"

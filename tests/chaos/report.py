@@ -1,5 +1,6 @@
 """What is told at the end: a line for each fault, totals, every violation, and how to do it again."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from tests.chaos.checker import Verdict
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.history import History
+from tests.chaos.process import Why
 from tests.chaos.weakened import Proof
 
 BEGIN, END = "<!-- chaos -->", "<!-- end -->"
@@ -41,8 +43,9 @@ class Report:
     took: float = 0.0
     proofs: Sequence[Proof] = ()
     results: list[Result] = field(default_factory=list)
-    declared_dead: int = 0  # consumers that ended since their beats did not get through for a lease
-    unsettled: list[str] = field(default_factory=list)  # stuck tasks, ends of processes that nobody asked for
+    exits: Counter[Why] = field(default_factory=Counter)  # that nobody asked for, allowed by a fault or not
+    starved: int = 0  # of these, consumers that were declared dead while the machine itself was late for a beat
+    unsettled: list[str] = field(default_factory=list)  # stuck tasks, and exits that no fault allows
     verdict: Verdict | None = None
     history: History | None = None
 
@@ -64,9 +67,28 @@ class Report:
 
     def markdown(self) -> str:
         """Table, totals, violations and the command."""
-        lines = ["| fault | injected | passes when | measured | found |", "|---|---|---|---|---|"]
+        lines = ["| fault | injected | passes when | measured | found by the fault itself |", "|---|---|---|---|---|"]
         lines += [_line(result) for result in self.results]
+        lines += [self._line_of_processes(), self._line_of_checker()]
         return "\n".join([*lines, "", *self._totals(), "", *self._found(), "", f"Again: `{self.command}`"]) + "\n"
+
+    def _line_of_processes(self) -> str:
+        passes = "all that is due ends when the load pauses; no process ends for a reason that its fault does not allow"
+        measured = f"exits that nobody asked for: {self._exits()}"
+        return f"| *all of it: tasks and processes* | - | {passes} | {measured} | {_found(self.unsettled)} |"
+
+    def _exits(self) -> str:
+        exits = ", ".join(f"{count} {why}" for why, count in self.exits.items()) or "none"
+        return f"{exits}; {self.starved} of them while the machine itself was late" if self.starved else exits
+
+    def _line_of_checker(self) -> str:
+        """What the checker finds belongs to the history, not to a fault: it does not know which one it comes from."""
+        if self.verdict is None or self.history is None:
+            return "| *all of it: the checker* | - | it gets to read a history | nothing | **not judged** |"
+        rules = ", ".join(f"{count} x {rule}" for rule, count in self.verdict.by_rule().most_common())
+        passes = "0 lost, 0 unexpected, 0 duplicated, I1 to I5 and every other rule of the checker"
+        measured = f"{len(self.history.transitions):,} transitions; {rules or 'no violation of any rule'}"
+        return f"| *all of it: the checker* | - | {passes} | {measured} | {_found(self.verdict.violations)} |"
 
     def _totals(self) -> list[str]:
         totals = [f"- the checker's proof: {proof}" for proof in self.proofs]
@@ -89,7 +111,7 @@ class Report:
             *totals,
             f"- {', '.join(did)}, in {self.took / 60:.1f} minutes",
             f"- {made}: **{counts}**, {creates.recovered:,} recovered (their client never got an answer)",
-            f"- {self.declared_dead} consumers ended by themselves, since no beat had got through for a lease",
+            f"- exits that nobody asked for: {self._exits()}",
             f"- longest wait of a task that was due outside of faults: {self.verdict.longest_wait:.2f} s",
         ]
 
@@ -114,5 +136,9 @@ def _line(result: Result) -> str:
     if finding.skipped:
         return f"| {fault.title} | not done | {fault.passes} | {finding.skipped} | - |"
     facts = "; ".join(f"{name}: {value}" for name, value in finding.facts.items())
-    found = f"**{len(result.violations)} violations**" if result.violations else "passed"
+    found = _found(result.violations)
     return f"| {fault.title} | {finding.injected:,} | {fault.passes} | {facts} | {found} |".replace("\n", " ")
+
+
+def _found(violations: Sequence[object]) -> str:
+    return f"**{len(violations)} violations**" if violations else "passed"

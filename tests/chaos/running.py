@@ -9,10 +9,11 @@ from random import Random
 from tests.chaos.audit import install, read_audit
 from tests.chaos.checks.claims import MAX_LOST
 from tests.chaos.history import History
+from tests.chaos.lateness import watched_lateness
 from tests.chaos.load import Load
 from tests.chaos.processes import Processes
 from tests.chaos.runs import read_runs
-from tests.chaos.scene import BEAT_SECONDS, GRACE_SECONDS, LEASE_SECONDS, POLL_SECONDS, Scene
+from tests.chaos.scene import BEAT_SECONDS, DRAIN_SECONDS, GRACE_SECONDS, LEASE_SECONDS, POLL_SECONDS, Scene
 from tests.chaos.servers import ChaosServers, chaos_servers
 
 BUILDS = {"normal": "", "by-id": "tests.chaos.builds.by_id", "by-status": "tests.chaos.builds.by_status"}
@@ -46,7 +47,8 @@ async def running(folder: Path, seed: int, build: str = "normal") -> AsyncIterat
         try:
             urls = [processes.url, servers.aim_clients(*_address(processes.url))]
             load = Load(urls, history, Random(f"{seed}:load"), servers.connect)
-            yield Scene(servers, processes, load, history, runs, sql)
+            async with watched_lateness(servers.connect) as lateness:
+                yield Scene(servers, processes, load, history, runs, lateness, sql)
         finally:
             await processes.stop_all()
 
@@ -63,7 +65,7 @@ def _settings(servers: ChaosServers, runs: Path) -> dict[str, str]:
         "CANCEL_GRACE_SECONDS": GRACE_SECONDS,
         "MAX_LOST": MAX_LOST,
         "CONSUMER_CONCURRENCY": 50,
-        "DRAIN_SECONDS": 5,
+        "DRAIN_SECONDS": DRAIN_SECONDS,
         "LOG_LEVEL": "info",
         "LOG_FORMAT": "json",
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.history import History, Injected
+from tests.chaos.lateness import Lateness
 from tests.chaos.load import Load
 from tests.chaos.processes import Processes
 from tests.chaos.servers import ChaosServers
@@ -15,6 +16,7 @@ from tests.support.types import Connection
 BEAT_SECONDS, LEASE_SECONDS, POLL_SECONDS = 0.5, 2.5, 0.5
 SWEEP_SECONDS = POLL_SECONDS * 1.1  # jittered
 GRACE_SECONDS = 0.5
+DRAIN_SECONDS = 1.5  # shorter than the longest tasks
 
 
 @dataclass(slots=True)
@@ -26,6 +28,7 @@ class Scene:
     load: Load  # clients
     history: History
     runs: Path  # folder in which handlers note their runs: CHAOS_FOLDER
+    lateness: Lateness  # of this machine, which no fault is to blame for
     sql: Connection  # straight to PostgreSQL, past all links; broken by its crashes: servers.connect() makes another
 
     @contextmanager

@@ -51,7 +51,10 @@ class Running:
         self._process = self.server.start(self.log)
 
     async def kill(self) -> None:
-        """SIGKILL of it and of all its children at once, as when the machine dies. Returns when all are gone."""
+        """SIGKILL of it and of all its children at once. Returns when all are gone.
+
+        The machine lives on, and with it what was written and not yet synced: this does not test fsync.
+        """
         if self._process is None:
             return
         if self._process.poll() is None:

@@ -100,7 +100,7 @@ async def test_a_cut_reply_has_arrived_as_a_request() -> None:
         assert await ask(broken, b"2\n") == b""
         assert sorted(ends.heard) == [b"1\n", b"2\n"]
         assert await ask(whole, b"3\n") == b"3\n"
-        assert ends.link.replies_cut == 1
+        assert ends.link.harmed == 1
 
 
 async def test_a_black_hole_takes_all_and_gives_nothing() -> None:
@@ -114,7 +114,18 @@ async def test_a_black_hole_takes_all_and_gives_nothing() -> None:
         assert not (await asyncio.wait(answers, timeout=0.3))[0]
         assert ends.heard == [b"1\n"]
         ends.link.heal()
+        assert ends.link.harmed == 2
         assert await asyncio.gather(*answers) == [b"2\n", b"3\n"]
+
+
+async def test_a_black_hole_over_a_silent_connection_harms_nobody() -> None:
+    """It does not count, then."""
+    async with linked() as ends:
+        assert await ask(await ends.connect(), b"1\n") == b"1\n"
+        ends.link.black_hole()
+        await asyncio.sleep(0.1)
+        ends.link.heal()
+        assert ends.link.harmed == 0
 
 
 async def test_a_slow_link_takes_its_time_each_way() -> None:
@@ -126,6 +137,7 @@ async def test_a_slow_link_takes_its_time_each_way() -> None:
         begun = time.monotonic()
         assert await ask(wire, b"2\n") == b"2\n"
         assert 0.4 <= time.monotonic() - begun < 2
+        assert ends.link.harmed == 2
         wire[1].write(b"3\n")
         await asyncio.sleep(0.05)
         ends.link.heal()

@@ -7,8 +7,11 @@ import pytest
 
 from app.queue import finish
 from tests.chaos.builds import FENCE, weaken
+from tests.chaos.checker import check
 from tests.chaos.fault import Fault, Finding
+from tests.chaos.history import Call, History, Outcome
 from tests.chaos.plan import FAULTS, FULL_SECONDS, PLAN, dose, stages
+from tests.chaos.process import Why
 from tests.chaos.report import BEGIN, END, Report, Result
 
 
@@ -70,3 +73,19 @@ def test_the_report_hides_nothing(tmp_path: Path) -> None:
         "Again: `python -m tests.chaos --seconds 180 --seed 7 --only some-fault,some-fault,some-fault,some-fault`"
         in lines
     )
+
+
+def test_what_the_checker_finds_has_a_row_of_its_own() -> None:
+    """A fault that found nothing itself passes only for itself; nobody passes where nothing was judged."""
+    report = Report(7, 180, "normal", is_partial=False)
+    report.exits = Counter({Why.DECLARED_DEAD: 2})
+    assert (
+        "| *all of it: the checker* | - | it gets to read a history | nothing | **not judged** |" in report.markdown()
+    )
+    # A task that was answered with 201 and is not there.
+    report.history = History(calls=[Call("create", "m", "", 1, 2, Outcome.OK, 201, ("id",))])
+    report.verdict = check(report.history)
+    rows = [line for line in report.markdown().splitlines() if line.startswith("| *all of it")]
+    assert "2 declared dead" in rows[0]
+    assert rows[0].endswith("| passed |")
+    assert f"{len(report.verdict.violations)} violations" in rows[1]

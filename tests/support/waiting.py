@@ -10,12 +10,14 @@ from app.core.events import Event
 EventT = TypeVar("EventT", bound=Event)
 
 
-async def until(fact: Callable[[], Awaitable[object]], seconds: float = 10, every: float = 0.01) -> float:
-    """Wait until the fact holds; the seconds it took. Fails the test when it does not in time."""
+async def until(
+    fact: Callable[[], Awaitable[object]], seconds: float = 10, every: float = 0.01, what: str = ""
+) -> float:
+    """Wait until the fact holds, which is `what` in words; the seconds it took. Fails when it does not in time."""
     start = time.monotonic()
     while not await fact():
         if time.monotonic() - start > seconds:
-            raise AssertionError(f"not so after {seconds} s: {getattr(fact, '__doc__', None) or fact}")
+            raise AssertionError(f"not so after {seconds} s: {what or getattr(fact, '__doc__', None) or fact}")
         await asyncio.sleep(every)
     return time.monotonic() - start
 

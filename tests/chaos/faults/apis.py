@@ -13,11 +13,12 @@ from tests.chaos.fault import Fault, Finding
 from tests.chaos.faults.consumers import one_of
 from tests.chaos.faults.insisting import insist
 from tests.chaos.history import Outcome
-from tests.chaos.recovery import in_words
 from tests.chaos.scene import Scene
+from tests.chaos.spread import spread
 
 _CREATES, _BATCHES, _BATCH_TASKS = 45, 5, 40  # under way at each kill
 _PERIOD_SECONDS = 1.0
+_REPEATED = 0.2  # of those that were answered at once: sent again all the same
 _SPREAD_SECONDS = 0.04  # about as long as all of them take
 _STOP_SECONDS = 15.0  # config/supervisord.conf
 
@@ -29,14 +30,16 @@ SELECT content ->> 'marker', array_agg(id::text) FROM tasks WHERE content ->> 'm
 class _Intent(NamedTuple):
     marker: str
     tasks: int
+    is_repeated: bool  # also when it was answered at once
 
 
 class _Creates:
-    """Creates, each repeated under its key until its outcome is known, and then once more."""
+    """Creates, each repeated under its key until its outcome is known, and then once more; as are some others."""
 
     def __init__(self, client: Client, prefix: str, random: Random) -> None:
         self.prefix = prefix
         self.outcomes: Counter[Outcome] = Counter()  # of first tries
+        self.repeated = 0  # once more, though the answer was known
         self.wrong: list[str] = []
         self._client = client
         self._random = random
@@ -46,7 +49,9 @@ class _Creates:
         """Send one burst."""
         first = len(self._answered)
         intents = [
-            _Intent(f"{self.prefix}-{first + n}", _BATCH_TASKS if n < _BATCHES else 1)
+            _Intent(
+                f"{self.prefix}-{first + n}", _BATCH_TASKS if n < _BATCHES else 1, self._random.random() < _REPEATED
+            )
             for n in range(_BATCHES + _CREATES)
         ]
         return [asyncio.create_task(self._create(intent)) for intent in intents]
@@ -60,10 +65,14 @@ class _Creates:
         )
         call = await send()
         self.outcomes[call.outcome] += 1
-        if call.outcome is Outcome.UNKNOWN:
-            call, again = await insist(send), await insist(send)
-            if call.outcome is again.outcome is Outcome.OK and set(again.ids) != set(call.ids):
-                self.wrong.append(f"{intent.marker}: one key made {call.ids} and {again.ids}")
+        is_known = call.outcome is not Outcome.UNKNOWN
+        if not is_known:
+            call = await insist(send)
+        if intent.is_repeated or not is_known:
+            again = await insist(send)
+            self.repeated += 1
+            if call.outcome is Outcome.OK and (again.outcome is not Outcome.OK or set(again.ids) != set(call.ids)):
+                self.wrong.append(f"{intent.marker}: one key made {call.ids} and {again.ids} ({again.code})")
         if call.outcome is not Outcome.OK:
             self.wrong.append(f"{intent.marker}: answered by {call.code}")
         self._answered[intent] = frozenset(call.ids)
@@ -111,7 +120,8 @@ async def _end(scene: Scene, dose: int, random: Random, name: str, number: signa
     finding.facts = {
         "creates and batches under way": str(creates.outcomes.total()),
         "of these unanswered, and repeated": str(creates.outcomes[Outcome.UNKNOWN]),
-        "exited": in_words(took),
+        "sent once more by the same key when the answer was known": str(creates.repeated),
+        "exited": spread(took),
     }
     return finding
 

@@ -12,6 +12,7 @@ from tests.chaos.fault import Fault, Finding
 from tests.chaos.history import Outcome
 from tests.chaos.runs import Watch, watching
 from tests.chaos.scene import BEAT_SECONDS, GRACE_SECONDS, Scene
+from tests.chaos.spread import quantile, spread
 
 _TOLD_SECONDS = 0.25  # p99, with Redis
 _UNTOLD_SECONDS = BEAT_SECONDS * 1.1 + 0.25  # beats are jittered; the rest is for the statement, and this driver
@@ -46,7 +47,7 @@ class _Cancels:
                 [_task(kind, marker, index, content) for index in range(min(at_once, count - first))], marker, marker
             )
             seconds += filter(None, await asyncio.gather(*map(self._cancel, made.ids)))
-        return sorted(seconds)
+        return seconds
 
     async def _cancel(self, task_id: str) -> float | None:
         start = await self._watch.seen(task_id, "start", _START_SECONDS)
@@ -109,23 +110,16 @@ async def _inject(scene: Scene, dose: int, random: Random) -> Finding:
     return finding
 
 
-def _hold(finding: Finding, where: str, seconds: Sequence[float], quantile: float, bound: float) -> None:
-    """What share must have stopped within the bound; `seconds` in order."""
+def _hold(finding: Finding, where: str, seconds: Sequence[float], share: float, bound: float) -> None:
+    """This share must have stopped within the bound."""
     if not seconds:
         finding.violations.append(f"{where}: nothing was canceled")
         return
-    measured = seconds[min(len(seconds) - 1, int(len(seconds) * quantile))]
-    name = "at most" if quantile == 1 else f"p{quantile * 100:.0f}"
-    half = seconds[len(seconds) // 2]
-    finding.facts[f"stopped, {where}"] = f"{name} {measured * 1e3:.0f} ms, p50 {half * 1e3:.0f} ms, {len(seconds)} runs"
+    measured = quantile(seconds, share)
+    name = "at most" if share == 1 else f"p{share * 100:.0f}"
+    finding.facts[f"stopped, {where}"] = f"{spread(seconds)}, {len(seconds)} runs"
     if measured > bound:
         finding.violations.append(f"{where}: {name} {measured * 1e3:.0f} ms, and not {bound * 1e3:.0f} ms")
 
 
-RUNNING = Fault(
-    name="cancel-running",
-    title="cancel of running",
-    dose=1_000,
-    passes="p99 ≤ 250 ms; ≤ a heartbeat without Redis",
-    inject=_inject,
-)
+RUNNING = Fault("cancel-running", "cancel of running", 1_000, "p99 ≤ 250 ms; ≤ a heartbeat without Redis", _inject)

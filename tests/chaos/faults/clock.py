@@ -14,10 +14,10 @@ from tests.chaos.client import Client
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.faults.insisting import insist
 from tests.chaos.processes import Processes
-from tests.chaos.recovery import MEASURE_SECONDS, in_words
+from tests.chaos.recovery import MEASURE_SECONDS, ended
 from tests.chaos.scene import LEASE_SECONDS, POLL_SECONDS, Scene
+from tests.chaos.spread import spread
 from tests.support.types import Connection
-from tests.support.waiting import until
 
 _HOUR = 3_600
 _TASKS = 40  # of each sort, at each round
@@ -26,7 +26,6 @@ _LONG_SECONDS = LEASE_SECONDS + 1
 _END_SECONDS = 60.0
 _PUNCTUAL_SECONDS = POLL_SECONDS * 1.1 + MEASURE_SECONDS
 
-_LIVE = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')"
 _ENDS = """
 SELECT status || ', attempt ' || attempt || ', lost ' || lost_count, count(*) FROM tasks
 WHERE id = ANY($1::uuid[]) GROUP BY 1
@@ -47,7 +46,7 @@ SELECT id::text FROM tasks WHERE id = ANY($1::uuid[]) AND (
 async def _shift(scene: Scene, dose: int, random: Random) -> Finding:
     """Pairs of hosts, an hour fast and an hour slow, each a consumer and an API, beside one consumer that is right."""
     finding, late, claimed = Finding(), list[float](), 0
-    library, ends = _libfaketime(), len(scene.processes.unexplained)
+    library = _libfaketime()
     sql = await scene.servers.connect()
     for first in range(0, dose, 2):
         shifts = random.sample((-_HOUR, _HOUR), min(2, dose - first))
@@ -62,11 +61,10 @@ async def _shift(scene: Scene, dose: int, random: Random) -> Finding:
             claimed += await sql.fetchval(_OWN, consumers)
         finding.injected += len(shifts)
     await sql.close()
-    finding.violations += [f"{end.role} {end.pid} ended: {end.tail}" for end in scene.processes.unexplained[ends:]]
     finding.facts = {
         "by": "libfaketime" if library else "a shifted time source (for libfaketime: apt-get install libfaketime)",
         "tasks claimed by consumers with a wrong clock": str(claimed),
-        f"delayed for {_DELAY_SECONDS:g} s, started late by": in_words(late),
+        f"delayed for {_DELAY_SECONDS:g} s, started late by": spread(late),
     }
     return finding
 
@@ -106,12 +104,8 @@ async def _work(client: Client, sql: Connection, prefix: str, late: list[float])
     wrong = [f"{prefix}: the API's clock is right, by the id {task}" for task in short if _shift_of(task) < _HOUR / 2]
     await asyncio.sleep(1)
     await asyncio.gather(*(insist(partial(client.cancel, task)) for task in canceled))
-
-    async def fact() -> bool:
-        return not await sql.fetchval(_LIVE, [*short, *delayed, *longer, *canceled])
-
-    fact.__doc__ = "the tasks of a host with a wrong clock have ended"
-    await until(fact, _END_SECONDS, 0.1)
+    everything = [*short, *delayed, *longer, *canceled]
+    await ended(sql, everything, _END_SECONDS, "the tasks of a host with a wrong clock")
     for name, ids, end in (
         ("short", short, "completed, attempt 1, lost 0"),
         ("delayed", delayed, "completed, attempt 1, lost 0"),

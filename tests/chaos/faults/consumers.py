@@ -4,63 +4,73 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from random import Random
 
 from app.core.config import STOP_SECONDS
+from tests.chaos.client import Client
 from tests.chaos.fault import Fault, Finding
+from tests.chaos.faults.lasting import give_lasting
 from tests.chaos.process import Process
 from tests.chaos.processes import START_SECONDS
 from tests.chaos.recovery import (
     BOUND_SECONDS,
     MEASURE_SECONDS,
     Gone,
-    all_hold,
     held_by,
-    in_words,
     innocents_failed,
     recovery,
-    watched_lateness,
 )
-from tests.chaos.scene import Scene
+from tests.chaos.scene import DRAIN_SECONDS, Scene
+from tests.chaos.spread import spread
 from tests.support.waiting import until
 
-_KILLS_A_SECOND = 0.5  # of six consumers: each lives for longer than the longest task, and a start, take
+_KILLS_A_SECOND = 0.6  # of six consumers: each lives for longer than the longest task, and a start, take
+_MOST_KILLS = 2  # for each that hits
+_HOLD_SECONDS = 2.0
+_LASTING_SECONDS = DRAIN_SECONDS + 4  # so that it must be stopped, and given back
 _COUNT = "SELECT count(*) FROM tasks"
 
 
 async def _kill(scene: Scene, dose: int, random: Random) -> Finding:
+    """Kill whoever holds tasks. A kill that comes when he has just ended them all does not count."""
     finding, gone, held = Finding(), list[Gone](), 0
     sql = await scene.servers.connect()
-    created = await sql.fetchval(_COUNT)
+    begun, created = time.time(), await sql.fetchval(_COUNT)
     failed = set(await innocents_failed(sql))
-    async with watched_lateness() as late:
-        for _ in range(dose):
-            victim = await one_of(lambda: scene.processes.consumers, random)
-            with scene.injecting("kill-consumer", victim.consumer_id):
-                gone.append(Gone(victim.consumer_id, time.time()))
-                scene.processes.signal(victim.pid, signal.SIGKILL)
-                await victim.exited(5)
-            held += await held_by(sql, [victim.consumer_id])
-            finding.injected += 1
-            await asyncio.sleep(random.uniform(0.5, 1.5) / _KILLS_A_SECOND)
-        await scene.processes.all_work()
-        await asyncio.sleep(BOUND_SECONDS)
+    while finding.injected < dose and len(gone) < _MOST_KILLS * dose:
+        due = time.monotonic() + random.uniform(0.5, 1.5) / _KILLS_A_SECOND
+        victim = await one_of(lambda: scene.processes.consumers, random)
+        with suppress(AssertionError):  # counted apart
+            await until(partial(held_by, sql, [victim.consumer_id]), _HOLD_SECONDS)
+        with scene.injecting("kill-consumer", victim.consumer_id):
+            gone.append(Gone(victim.consumer_id, time.time()))
+            scene.processes.signal(victim.pid, signal.SIGKILL)
+            await victim.exited(5)
+        lost = await held_by(sql, [victim.consumer_id])
+        held += lost
+        finding.injected += lost > 0
+        await asyncio.sleep(max(0, due - time.monotonic()))
+    await scene.processes.all_work()
+    await asyncio.sleep(BOUND_SECONDS)
     found = await recovery(sql, gone)
     finding.facts = {
         "tasks created meanwhile": str(await sql.fetchval(_COUNT) - created),
         "tasks held by the killed": str(held),
-        "of these recovered": f"{len(found.seconds)} ({in_words(found.seconds)})",
-        "this process itself was late by at most": f"{late[0]:.2f} s",
+        "of these recovered": f"{len(found.seconds)} ({spread(found.seconds)})",
+        "kills beside that, of consumers that held nothing": str(len(gone) - finding.injected),
+        "the machine itself was late by at most": f"{scene.lateness.within(begun, time.time()):.2f} s",
     }
-    finding.violations = found.violations(late[0]) + sorted(set(await innocents_failed(sql)) - failed)
+    finding.violations = found.violations(scene.lateness) + sorted(set(await innocents_failed(sql)) - failed)
     await sql.close()
     return finding
 
 
 async def _terminate(scene: Scene, dose: int, random: Random) -> Finding:
-    """One a second, each while others still drain."""
+    """One a second, each while others still drain, and each with tasks that do not end before it must."""
     finding, gone, took = Finding(), list[Gone](), list[float]()
-    wait = float(scene.processes.environment.get("DRAIN_SECONDS", "20")) + STOP_SECONDS
+    wait = DRAIN_SECONDS + STOP_SECONDS
     draining = set[Process]()
 
     async def stop(process: Process) -> None:
@@ -71,29 +81,40 @@ async def _terminate(scene: Scene, dose: int, random: Random) -> Finding:
                 finding.violations.append(f"consumer {process.pid} is still there {wait:g} s after SIGTERM")
                 scene.processes.signal(process.pid, signal.SIGKILL)
             elif process.exit:
-                finding.violations.append(
-                    f"consumer {process.pid} ended by {process.exit}: {process.output()[-1_000:]}"
-                )
+                finding.violations.append(str(process.end()))
         took.append(time.time() - begun)
         draining.discard(process)
 
-    sql = await scene.servers.connect()
-    async with asyncio.TaskGroup() as group:
-        for _ in range(dose):
-            victim = await one_of(lambda: [each for each in scene.processes.consumers if each not in draining], random)
-            await all_hold(sql, [victim.consumer_id])
-            gone.append(Gone(victim.consumer_id, time.time()))
-            draining.add(victim)
-            group.create_task(stop(victim))
-            finding.injected += 1
-            await asyncio.sleep(random.uniform(0.5, 1.5))
+    def staying() -> list[Process]:
+        return [each for each in scene.processes.consumers if each not in draining]
+
+    sql, prefix = await scene.servers.connect(), f"terminate-{random.getrandbits(32):08x}"
+    async with Client(scene.processes.url, scene.history.calls, 1) as client, asyncio.TaskGroup() as group:
+        for number in range(_MOST_KILLS * dose):
+            await one_of(staying, random)
+            lasting = await give_lasting(client, sql, f"{prefix}-{number}", _LASTING_SECONDS, 1)
+            holders = [each for each in staying() if each.consumer_id in lasting.held]
+            if holders:
+                victim = random.choice(holders)
+                gone.append(Gone(victim.consumer_id, time.time()))
+                draining.add(victim)
+                group.create_task(stop(victim))
+                finding.injected += 1
+            if finding.injected == dose:
+                break
+            await asyncio.sleep(random.uniform(0.2, 1.0))
     await scene.processes.all_work()
     found = await recovery(sql, gone)
+    released = [task for task in found.left if task.is_released]
     finding.facts = {
-        "exited": in_words(took),
+        "exited": spread(took),
         "tasks held at SIGTERM": str(len(found.left)),
-        "of these given back": str(sum(task.status == "pending" for task in found.left)),
+        "of these given back when the drain was over": str(len(released)),
+        "the drain's bound": f"{DRAIN_SECONDS:g} s",
     }
+    if in_time := {each.consumer for each in gone} - {task.consumer for task in released}:
+        words = f"{len(in_time)} consumers gave nothing back, though they held tasks of {_LASTING_SECONDS:g} s"
+        finding.violations.append(words)
     finding.violations += [
         f"task {task.task} was lost with consumer {task.consumer}" for task in found.left if task.is_lost
     ]

@@ -1,84 +1,125 @@
 """Consumers and APIs that stand still (SIGSTOP) for longer than the lease, and go on."""
 
 import asyncio
+import json
 import signal
 import time
+from collections.abc import Collection, Sequence
 from random import Random
 
+from tests.chaos.client import Client
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.faults.consumers import one_of
-from tests.chaos.process import Process
-from tests.chaos.recovery import Gone, all_hold, in_words, recovery
+from tests.chaos.faults.lasting import give_lasting
+from tests.chaos.process import Process, Why
+from tests.chaos.recovery import Gone, recovery
 from tests.chaos.scene import LEASE_SECONDS, Scene
+from tests.chaos.spread import spread
 
 _AT_ONCE = 5  # of six consumers: one must be left to take over
-_API_EVERY = 3  # rounds: then one of the processes is an API
+_API_EVERY = 3  # rounds: then an API is frozen beside them
 _FROZEN_SECONDS = 2 * LEASE_SECONDS
+# Asleep when its consumer is frozen, over when that one wakes; and until after that run by another.
+_LASTING_SECONDS = 3.6
 _EXIT_SECONDS = 5.0  # after SIGCONT: a beat, which finds no row, and its end
+_SOME = 5  # freezes, after which some outcome must have been refused
 
-# What a consumer that had been declared dead has done all the same.
-_STALE = """
-SELECT audit.task::text, audit.old, audit.new, woken.consumer::text
-FROM unnest($1::uuid[], $2::float8[]) AS woken (consumer, at)
-JOIN audit ON (audit.old = 'processing' AND audit.old_consumer = woken.consumer)
-    OR (audit.new = 'processing' AND audit.consumer = woken.consumer)
-WHERE extract(epoch FROM audit.at) > woken.at
+_SECOND_RUNS = """
+SELECT count(*) FROM tasks
+WHERE id = ANY($1::uuid[]) AND status = 'processing' AND lost_count = 1 AND consumer_id <> ALL($2::uuid[])
 """
 
 
-async def _freeze(scene: Scene, dose: int, random: Random) -> Finding:
-    finding, frozen, woken, took = Finding(), list[Gone](), list[Gone](), list[float]()
+class _Freezes:
+    """Rounds of it, and what came of them."""
 
-    async def freeze(process: Process) -> None:
-        with scene.injecting("freeze", process.consumer_id or str(process.pid)):
-            frozen_at = time.time()
-            scene.processes.signal(process.pid, signal.SIGSTOP)
+    def __init__(self, scene: Scene) -> None:
+        self.finding = Finding()
+        self.gone: list[Gone] = []
+        self.took: list[float] = []  # from SIGCONT to the exit
+        self.apis = 0
+        self.second_runs = 0  # under way when the consumer of the first one woke
+        self.refused = 0  # outcomes of first runs that came after that
+        self._scene = scene
+
+    async def freeze(self, consumers: Sequence[Process], others: Sequence[Process], ids: Collection[str]) -> None:
+        """Freeze these at once. The consumers hold these tasks."""
+        sql, names = await self._scene.servers.connect(), [process.consumer_id for process in consumers]
+        frozen_at = time.time()
+        with self._scene.injecting("freeze", ", ".join([*names, *(str(process.pid) for process in others)])):
+            for process in (*consumers, *others):
+                self._scene.processes.signal(process.pid, signal.SIGSTOP)
             await asyncio.sleep(_FROZEN_SECONDS)
+            self.second_runs += await sql.fetchval(_SECOND_RUNS, list(ids), names)
             woken_at = time.time()
-            scene.processes.signal(process.pid, signal.SIGCONT)
-        finding.injected += 1
-        if process.role == "api":
+            for process in (*consumers, *others):
+                self._scene.processes.signal(process.pid, signal.SIGCONT)
+        await sql.close()
+        for process in others:
             process.is_expected_to_end = False
-            return
-        frozen.append(Gone(process.consumer_id, frozen_at))
-        woken.append(Gone(process.consumer_id, woken_at))
-        if await process.exited(_EXIT_SECONDS):
-            took.append(time.time() - woken_at)
-            if process.exit != 1 or "declared dead" not in process.output():
-                finding.violations.append(f"consumer {process.pid} ended by {process.exit}: {process.output()[-500:]}")
-        else:
-            finding.violations.append(
-                f"consumer {process.pid} lives on, {_EXIT_SECONDS:g} s after it was declared dead"
-            )
+        self.gone += [Gone(name, frozen_at) for name in names]
+        self.finding.injected += len(consumers)
+        self.apis += len(others)
+        await asyncio.gather(*(self._end(process, woken_at, ids) for process in consumers))
 
+    async def _end(self, process: Process, woken_at: float, ids: Collection[str]) -> None:
+        if not await process.exited(_EXIT_SECONDS):
+            words = f"consumer {process.pid} lives on, {_EXIT_SECONDS:g} s after it was declared dead"
+            self.finding.violations.append(words)
+            return
+        self.took.append(process.ended_at - woken_at)
+        end = process.end()
+        if end.why is not Why.DECLARED_DEAD:
+            self.finding.violations.append(str(end))
+        self.refused += len(_dropped(process.output()) & set(ids))
+
+
+async def _freeze(scene: Scene, dose: int, random: Random) -> Finding:
+    freezes = _Freezes(scene)
+    finding, prefix = freezes.finding, f"freeze-{random.getrandbits(32):08x}"
     sql = await scene.servers.connect()
-    apis, number = 0, 0
-    while finding.injected < dose:
-        await scene.processes.all_work()
-        victims = random.sample(scene.processes.consumers, min(_AT_ONCE, dose - finding.injected))
-        number += 1
-        if number % _API_EVERY == 0:
-            victims[0] = await one_of(lambda: scene.processes.apis, random)
-            apis += 1
-        await all_hold(sql, [victim.consumer_id for victim in victims if victim.role == "consumer"])
-        await asyncio.gather(*(freeze(victim) for victim in victims))
+    async with Client(scene.processes.url, scene.history.calls, 1) as client:
+        for number in range(dose):  # each round freezes one at least, and most of them five
+            await scene.processes.all_work()
+            apis = [await one_of(lambda: scene.processes.apis, random)] if number % _API_EVERY == 0 else []
+            consumers = {process.consumer_id: process for process in scene.processes.consumers}
+            lasting = await give_lasting(client, sql, f"{prefix}-{number}", _LASTING_SECONDS, len(consumers))
+            holders = [consumers[name] for name in sorted(lasting.held) if name in consumers]
+            victims = random.sample(holders, min(_AT_ONCE, len(holders), dose - finding.injected))
+            await freezes.freeze(victims, apis, lasting.ids)
+            if finding.injected >= dose:
+                break
     await scene.processes.all_work()
-    found = await recovery(sql, frozen)
-    for task, old, new, consumer in await sql.fetch(
-        _STALE, [each.consumer for each in woken], [each.at for each in woken]
-    ):
-        finding.violations.append(f"task {task}: {old} to {new} by consumer {consumer}, which had been declared dead")
+    found = await recovery(sql, freezes.gone)
     await sql.close()
     finding.facts = {
-        "consumers, APIs": f"{finding.injected - apis}, {apis}",
-        "tasks held by the frozen, and recovered": f"{len(found.seconds)} ({in_words(found.seconds)})",
-        "ended by themselves after SIGCONT": in_words(took),
+        "consumers that held tasks, and beside them APIs": f"{finding.injected}, {freezes.apis}",
+        "tasks of theirs that were recovered": f"{len(found.seconds)} ({spread(found.seconds)})",
+        "second runs under way when the first woke": str(freezes.second_runs),
+        "outcomes of first runs that were refused": str(freezes.refused),
+        "ended by themselves after SIGCONT": spread(freezes.took),
     }
     if found.held:
         finding.violations.append(f"{found.held} tasks are still held by consumers that are gone")
+    if not freezes.second_runs:
+        finding.violations.append("no second run was under way when the first woke, so nothing is shown")
+    if not freezes.refused and finding.injected >= _SOME:
+        finding.violations.append("no outcome was refused, so the fence had nothing to do")
     return finding
 
 
-FREEZE = Fault("freeze", "SIGSTOP for 2 x lease", 300, "0 stale finishes; ends by itself after SIGCONT", _freeze)
+def _dropped(log: str) -> set[str]:
+    """The tasks whose outcome was refused, by the consumer's own words."""
+    lines = [line for line in log.splitlines() if "outcome dropped" in line]
+    return {json.loads(line)["task_id"] for line in lines}
+
+
+FREEZE = Fault(
+    "freeze",
+    "SIGSTOP for 2 x lease",
+    300,
+    "0 stale finishes, as the checker sees them, with first runs that end while second ones go on; ends by itself",
+    _freeze,
+)
 
 FAULTS = (FREEZE,)

@@ -6,16 +6,16 @@ from random import Random
 from tests.chaos.client import Client
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.faults.insisting import insist
-from tests.chaos.recovery import in_words
+from tests.chaos.process import Why
+from tests.chaos.recovery import ended
 from tests.chaos.scene import Scene
-from tests.support.waiting import until
+from tests.chaos.spread import spread
 
 _INNOCENTS = 1_000
 _AT_ONCE = 4  # poison tasks, each among its innocents
 _LONGEST_SECONDS = 0.02
 _END_SECONDS = 240.0
 
-_LIVE = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')"
 _SECONDS = "SELECT extract(epoch FROM max(finished_at) - min(created_at))::float8 FROM tasks WHERE id = ANY($1::uuid[])"
 _POISON = (
     "SELECT status || ' ' || coalesce(error ->> 'code', '') || ', lost ' || lost_count FROM tasks WHERE id = $1::uuid"
@@ -29,18 +29,13 @@ async def _poison(scene: Scene, dose: int, random: Random) -> Finding:
     prefix = f"poison-{random.getrandbits(32):08x}"
     sql = await scene.servers.connect()
     async with Client(scene.processes.url, scene.history.calls, 2 * _AT_ONCE) as client:
-        with scene.processes.allowing("consumer"):
+        with scene.processes.allowing(Why.SIGKILL):
             for first in range(0, dose, _AT_ONCE):
                 numbers = range(first, min(first + _AT_ONCE, dose))
                 with scene.injecting("poison", f"{prefix}-{first}"):
                     made = await asyncio.gather(*(_create(client, f"{prefix}-{number}", random) for number in numbers))
                     ids = [task for each in made for task in each]
-
-                    async def fact(ids: list[str] = ids) -> bool:
-                        return not await sql.fetchval(_LIVE, ids)
-
-                    fact.__doc__ = "poison and innocents have ended"
-                    await until(fact, _END_SECONDS, 0.2)
+                    await ended(sql, ids, _END_SECONDS, "poison and innocents")
                 for poison, *others in made:
                     took.append(await sql.fetchval(_SECONDS, [poison, *others]))
                     end = await sql.fetchval(_POISON, poison)
@@ -53,7 +48,7 @@ async def _poison(scene: Scene, dose: int, random: Random) -> Finding:
                     finding.injected += 1
             await scene.processes.all_work()
     lost = ", ".join(f"{count} {times}x" for times, count in await sql.fetch(_LOST, innocents) if times)
-    finding.facts = {"all had ended after": in_words(took), "innocents that were lost with it": lost or "none"}
+    finding.facts = {"all had ended after": spread(took), "innocents that were lost with it": lost or "none"}
     await sql.close()
     return finding
 

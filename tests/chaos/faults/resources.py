@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from tests.chaos.fault import Fault, Finding
-from tests.chaos.faults.postgres import conclude, note_return
-from tests.chaos.probe import Probe
+from tests.chaos.probe import Probe, conclude, note_return
+from tests.chaos.process import Why
 from tests.support.types import Connection
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _TROUBLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError
 
 
 async def disk_full(scene: "Scene", dose: int, random: Random) -> Finding:
-    """No room: for tables, and every other time for WAL too, at which PostgreSQL panics and may not even start."""
+    """No room for tables, and the first and every other time for WAL too: PostgreSQL panics, and may not even start."""
     if scene.servers.disk.missing:
         return Finding(skipped=scene.servers.disk.missing)
     panics = 0
@@ -37,7 +37,7 @@ async def disk_full(scene: "Scene", dose: int, random: Random) -> Finding:
         nonlocal panics
         pid = scene.servers.postgresql.pid
         try:
-            await _keep_full(scene.servers, random.choice(FULL_SECONDS), takes_wal=number % 2 == 1)
+            await _keep_full(scene.servers, random.choice(FULL_SECONDS), takes_wal=number % 2 == 0)
         finally:
             scene.servers.disk.free()
         await scene.servers.revive_postgres()
@@ -64,7 +64,7 @@ async def out_of_connections(scene: "Scene", dose: int, random: Random) -> Findi
 async def _repeat(scene: "Scene", dose: int, name: str, once: Callable[[int], Awaitable[None]]) -> Finding:
     finding, backs = Finding(), list[float]()
     probe = Probe(scene.processes.url, scene.history.calls)
-    with scene.processes.allowing("consumer"):  # whose lease had lapsed
+    with scene.processes.allowing(Why.DECLARED_DEAD):
         async with probe:
             for number in range(dose):
                 refused = sum(probe.refused.values())
@@ -75,7 +75,7 @@ async def _repeat(scene: "Scene", dose: int, name: str, once: Callable[[int], Aw
                     finding.violations.append("no create was refused meanwhile, so nothing is shown")
                 await note_return(finding, probe, time.time(), backs, f"the end of {name}")
                 await asyncio.sleep(_PAUSE_SECONDS)
-    await conclude(finding, probe, scene, backs)
+        await conclude(finding, probe, scene, backs)
     return finding
 
 

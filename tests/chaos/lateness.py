@@ -1,0 +1,70 @@
+"""How late this machine is: a process that no fault touches does what the others do, and notes how long it takes.
+
+Where even its beats would not get through in time, those of the consumers say nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import asyncpg
+
+from tests.support.types import Connection
+
+_LOOK_SECONDS = 0.05
+_BEAT_SECONDS = 0.5
+_NOTED_SECONDS = 0.05  # what is shorter is usual
+_INSTALL = "CREATE TABLE control (beat_at timestamptz); INSERT INTO control VALUES (now())"
+_BEAT = "UPDATE control SET beat_at = clock_timestamp()"
+
+
+class Lateness:
+    """Of this process for what it wanted to do, and of PostgreSQL for a connection and a commit."""
+
+    def __init__(self) -> None:
+        self._late: list[tuple[float, float]] = []  # (until when, by time.time(); seconds)
+
+    def within(self, begun: float, ended: float) -> float:
+        """At most, in this time; in seconds."""
+        return max((late for at, late in self._late if begun <= at and at - late <= ended), default=0.0)
+
+    async def watch_loop(self) -> None:
+        """Look on until cancelled."""
+        while True:
+            due = time.monotonic() + _LOOK_SECONDS
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._note(time.monotonic() - due)
+
+    async def watch_beats(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+        """The same. Each beat connects, as a consumer's must that has just begun. There is none without PostgreSQL."""
+        while True:
+            begun = time.monotonic()
+            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                sql = await connect()
+                try:
+                    await sql.execute(_BEAT)
+                    self._note(time.monotonic() - begun)
+                finally:
+                    sql.terminate()
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    def _note(self, late: float) -> None:
+        if late > _NOTED_SECONDS:
+            self._late.append((time.time(), late))
+
+
+@asynccontextmanager
+async def watched_lateness(connect: Callable[[], Awaitable[Connection]]) -> AsyncIterator[Lateness]:
+    """That of the time of the block. Call it once for a database."""
+    sql = await connect()
+    await sql.execute(_INSTALL)
+    await sql.close()
+    lateness = Lateness()
+    watching = [asyncio.create_task(lateness.watch_loop()), asyncio.create_task(lateness.watch_beats(connect))]
+    try:
+        yield lateness
+    finally:
+        for each in watching:
+            each.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
