@@ -1,8 +1,8 @@
 """Measure Taskmill beside a naive implementation, other task queues and the limits of the machine.
 
 All on the same servers, in turns: embedded PostgreSQL with fsync on and embedded Valkey, or those of DATABASE_URL and
-REDIS_URL, where databases are made and dropped again. Takes about 25 minutes, and writes docs/performance.md anew from
-what it found. `--quick` takes less than 5, with fewer rounds, rows and peers, and writes below data/bench only.
+REDIS_URL, where databases are made and dropped again. Takes under half an hour, and writes docs/performance.md anew
+from what it found. `--quick` takes less than 5, with fewer rounds, rows and peers, and writes below data/bench only.
 """
 
 import argparse

@@ -31,6 +31,7 @@ async def measure_batches(run: Run) -> None:
     """In turns on one server, each into empty tables."""
     async with AsyncExitStack() as stack:
         subject = await stack.enter_async_context(running(Subject, run.servers))
+        await subject.sql.execute(FRESH)
         connections = [await _connect(stack, subject) for _ in range(IN_FLIGHT)]
         of_server: dict[str, Way] = {
             LIMIT: lambda seconds: repeat(connections, insert, ROWS, seconds),
@@ -47,7 +48,7 @@ async def measure_batches(run: Run) -> None:
         ways = of_server | of_api
 
         async def once(name: str, number: int) -> None:
-            await subject.sql.execute(f"{FRESH}; TRUNCATE tasks")
+            await subject.sql.execute("TRUNCATE task, tasks")
             if not number:  # to warm up: statements that are planned, code that has been used
                 await ways[name](run.dose.batch_seconds / 4)
             used, begin = cpu_seconds([subject.api.pid]), time.perf_counter()

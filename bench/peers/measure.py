@@ -104,10 +104,10 @@ def _drain_with_two(contender: Contender, turn: Turn) -> dict[tuple[str, str], f
 def _drained(drained: Drained, workers: str) -> dict[tuple[str, str], float]:
     values = {
         (f"no-op tasks, {workers}", "tasks/s"): drained.done / drained.seconds,
-        (f"CPU for 1,000 tasks, {workers}", "s"): drained.cpu / drained.done * 1_000,
+        (f"CPU for 1,000 tasks, {workers}", "ms"): 1e6 * drained.cpu / drained.done,
     }
     if drained.servers_cpu is not None:
-        values[f"CPU of the servers for 1,000 tasks, {workers}", "s"] = drained.servers_cpu / drained.done * 1_000
+        values[f"CPU of the servers for 1,000 tasks, {workers}", "ms"] = 1e6 * drained.servers_cpu / drained.done
     return values
 
 
