@@ -57,7 +57,7 @@ def measure_among_peers(run: Run) -> None:
 
 
 def _size(run: Run, contender: Contender) -> Turn:
-    """As many tasks as last for a while. Who can't do them says so when it is measured."""
+    """As many tasks as last for a while; few where that can't be found out."""
     tasks, singles = _FIRST, _SINGLES
     try:
         contender.reset()
@@ -65,7 +65,7 @@ def _size(run: Run, contender: Contender) -> Turn:
         tasks = round(run.dose.drain_seconds * drained.done / drained.seconds)
         contender.reset()
         singles = round(_ENQUEUE_SECONDS * _SINGLES / contender.enqueue(_SINGLES, batch=False))
-    except Unable as error:
+    except Exception as error:  # noqa: BLE001 - said again when it is measured
         print(f"  {contender.name}: {error}", flush=True)
     return Turn(singles=max(singles, _SINGLES), tasks=min(max(tasks, _FEWEST), run.dose.tasks))
 
