@@ -81,6 +81,7 @@ def _earlier(file: Path, dose: Dose, here: str | None = None) -> Results:
         if place.exists():
             found = store.read(place)
             if found.dose == dose.name and here in {None, found.machine}:
+                found.parts = {name: found.parts[name] for name in PARTS if name in found.parts}  # of those there are
                 return found
     return Results(dose.name)
 

@@ -37,7 +37,7 @@ def targets(results: Results) -> list[Reached]:
         ),
         _single_enqueue(results),
         _ratio(
-            "batch creates/s, of PostgreSQL's own `INSERT ... unnest`: at least 0.5",
+            "batch creates/s, of PostgreSQL's own `INSERT ... unnest` over as many connections: at least 0.5",
             results.ratios("batches", "batch", US, LIMIT),
             lambda ratio: ratio >= 0.5,
         ),
