@@ -60,7 +60,7 @@ FULL = Dose(
 )
 QUICK = Dose(
     name="quick",
-    rounds=2,
+    rounds=1,
     seconds=1,
     connections=(1, 64),
     batch_seconds=0.5,
@@ -76,7 +76,7 @@ QUICK = Dose(
     peers=("pgqueuer", "huey"),
     peer_rounds=1,
     drain_seconds=1,
-    peer_seconds=120,
+    peer_seconds=150,
 )
 
 
