@@ -1,8 +1,8 @@
 """Measure Taskmill beside a naive implementation, other task queues and the limits of the machine.
 
 All on the same servers, in turns: embedded PostgreSQL with fsync on and embedded Valkey, or those of DATABASE_URL and
-REDIS_URL, where databases are made and dropped again. Takes about 25 minutes, and writes docs/performance.md anew from
-what it found. `--quick` takes less than 5, with fewer rounds, rows and peers, and writes below data/bench only.
+REDIS_URL, where databases are made and dropped again. Takes under half an hour, and writes docs/performance.md anew
+from what it found. `--quick` takes less than 5, with fewer rounds, rows and peers, and writes below data/bench only.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> int:
         sys.stderr.write(f"bench: {error}\n")
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
-    results = _earlier(file, dose)
+    results = _earlier(file, dose, machine())
     names = arguments.only or list(PARTS)
     try:
         _measure(names, dose, results, file)
@@ -75,12 +75,13 @@ def _measure(names: list[str], dose: Dose, results: Results, file: Path) -> None
     print(f"[{time.monotonic() - begin:5.0f} s] done; the figures are in {file.relative_to(ROOT)}", flush=True)
 
 
-def _earlier(file: Path, dose: Dose) -> Results:
-    """What is there of earlier runs: this machine's, else what came with the source."""
+def _earlier(file: Path, dose: Dose, here: str | None = None) -> Results:
+    """What is there of earlier runs: the last one's, else what came with the source; if told, only of this machine."""
     for place in (file, DOCS / "performance" / "results.json"):
         if place.exists():
             found = store.read(place)
-            if found.dose == dose.name:
+            if found.dose == dose.name and here in {None, found.machine}:
+                found.parts = {name: found.parts[name] for name in PARTS if name in found.parts}  # of those there are
                 return found
     return Results(dose.name)
 

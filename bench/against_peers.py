@@ -1,80 +1,121 @@
 """Taskmill among its peers: no-op tasks, enqueues, latency and sleepers, all in turns on the same servers.
 
-A first turn of few tasks says how fast each is. From then on each gets as many as it does in a second or two, so that a
-fast one is not measured by how it starts; the fastest are measured in all rounds, the others once.
+A short drain and a few enqueues say how fast each is; from then on each gets as many tasks as last for a while, so that
+a fast one is not measured by how it starts. First comes what is measured of all, then more rounds of the fastest.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
 
-from bench.contender import Contender, Figure, Unable
-from bench.peers.catalogue import PEERS
-from bench.peers.measure import Dose, Missing, measure, running_peers
-from bench.run import QUICK, Run
-from bench.taskmill import taskmill
+from bench.contender import Contender, Unable
+from bench.peers.measure import Turn, measure, running_peers
+from bench.run import Run
+from bench.taskmill import Taskmill, taskmill
 
 ONE, TWO = "no-op tasks, 1 worker", "no-op tasks, 2 workers"
-_QUICK_PEERS = ("pgqueuer", "huey")
-_FIRST = 2_000  # tasks of the first turn
-_SECONDS = 2.0  # that a drain is to take
-_MOST = 50_000
+ENQUEUE = "enqueue one by one"
+CREATES = "Taskmill's creates over HTTP beside that, 64 connections"
+_FIRST = 2_000  # tasks of the first drain
+_FEWEST = 1_000
+_SINGLES = 200  # of the first enqueues
+_ENQUEUE_SECONDS = 1.5
 _LIMIT = 15.0  # seconds, after which a drain is measured by what it did
 _FASTEST = 2
+_FASTEST_ENQUEUES = 3
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Something to measure, if there is time: whose, what in words, and how."""
+
+    name: str
+    what: str
+    do: Callable[[], object]
 
 
 def measure_among_peers(run: Run) -> None:
     """A part of `make bench`."""
-    give_up = time.monotonic() + run.dose.peer_seconds
-    names = _QUICK_PEERS if run.dose is QUICK else tuple(PEERS)
-    with taskmill(run.servers) as ours, running_peers(run.servers, names, limit=_LIMIT) as peers:
+    with taskmill(run.servers) as ours, running_peers(run.servers, run.dose.peers, limit=_LIMIT) as peers:
+        begin = time.monotonic()  # not before: they may have had to be installed
         contenders: list[Contender] = [ours, *peers]
-        doses = {one.name: _sized(_measure(run, one, Dose(0, _FIRST, 0, 0, 0))) for one in contenders}
-        contenders.sort(key=lambda one: -doses[one.name].tasks)
-        print(f"  fastest first: {', '.join(one.name for one in contenders)}", flush=True)
-        singles = 200 if run.dose is QUICK else 1_000
-        rest = Dose(0, 0, 50, run.dose.latency_seconds / 2, run.dose.sleepers // 5)
-        fastest = _fastest(contenders, ours)
-        turns = [
-            (number, one, replace(doses[one.name], singles=singles))
-            for number in range(run.dose.rounds)
-            for one in fastest[:: -1 if number % 2 else 1]
-        ]
-        turns += [(0, one, replace(doses[one.name], singles=singles)) for one in contenders if one not in fastest]
-        turns += [(0, one, rest) for one in contenders]
-        for number, one, dose in turns:
-            if time.monotonic() > give_up:
-                run.fail(one.name, Unable(f"no time was left for its turn {number}"))
+        sizes = {one.name: _size(run, one) for one in contenders}
+        contenders.sort(key=lambda one: -sizes[one.name].tasks)
+        print(f"  {time.monotonic() - begin:.0f} s; fastest: {', '.join(one.name for one in contenders)}", flush=True)
+        left: dict[str, list[str]] = {}
+        for step in _steps(run, ours, contenders, sizes):
+            if time.monotonic() > begin + run.dose.peer_seconds:
+                left.setdefault(step.name, []).append(step.what)
                 continue
-            run.figures += [replace(figure, round=number) for figure in _measure(run, one, dose)]
+            started = time.monotonic()
+            step.do()
+            print(f"  {step.name}, {step.what}: {time.monotonic() - started:.1f} s", flush=True)
+        for name, whats in left.items():
+            run.fail(name, Unable(f"no time was left for {', '.join(whats)}"))
 
 
-def _fastest(contenders: Sequence[Contender], ours: Contender) -> list[Contender]:
-    """Those that come first, and always us."""
-    peers = [one for one in contenders if one is not ours]
-    return [ours, *peers[:_FASTEST]]
-
-
-def _sized(found: Sequence[Figure]) -> Dose:
-    """As many tasks as last for a while."""
-    rates = [one.value for one in found if one.measure in {ONE, TWO}]
-    tasks = min(_MOST, max(_FIRST, round(max(rates, default=0) * _SECONDS)))
-    return Dose(0, tasks, 0, 0, 0)
-
-
-def _measure(run: Run, contender: Contender, dose: Dose) -> list[Figure]:
-    found: list[Figure] = []
-    begin = time.monotonic()
-
-    def tell(one: Figure | Missing) -> None:
-        if isinstance(one, Figure):
-            found.append(one)
-        else:
-            run.fail(f"{one.subject}, {one.measure}", Unable(one.why))
-
+def _size(run: Run, contender: Contender) -> Turn:
+    """As many tasks as last for a while; few where that can't be found out."""
+    tasks, singles = _FIRST, _SINGLES
     try:
-        measure([contender], 1, dose, tell)
+        contender.reset()
+        drained = contender.drain(_FIRST, workers=1)
+        tasks = round(run.dose.drain_seconds * drained.done / drained.seconds)
+        contender.reset()
+        singles = round(_ENQUEUE_SECONDS * _SINGLES / contender.enqueue(_SINGLES, batch=False))
+    except Exception as error:  # noqa: BLE001 - said again when it is measured
+        print(f"  {contender.name}: {error}", flush=True)
+    return Turn(singles=max(singles, _SINGLES), tasks=min(max(tasks, _FEWEST), run.dose.tasks))
+
+
+def _steps(run: Run, ours: Taskmill, contenders: Sequence[Contender], sizes: dict[str, Turn]) -> list[_Step]:
+    """In the order of what may least be missing."""
+    peers = [one for one in contenders if one is not ours]
+    rest = Turn(rate=50, seconds=run.dose.latency_seconds / 2, sleepers=run.dose.sleepers // 5)
+
+    def work(one: Contender, number: int) -> None:
+        measure(one, Turn(tasks=sizes[one.name].tasks), number, run.tell)
+
+    def enqueue(one: Contender, number: int) -> None:
+        _enqueue_beside(run, ours, one, sizes[one.name].singles, number)
+
+    def enqueue_again(place: int, number: int) -> None:
+        fastest = sorted(peers, key=lambda one: -_enqueues(run, one))
+        if place < len(fastest):
+            enqueue(fastest[place], number)
+
+    singles = Turn(singles=sizes[ours.name].singles)
+    steps = [_Step(one.name, "no-op tasks", partial(work, one, 0)) for one in contenders]
+    steps += [_Step(one.name, "its enqueue beside creates", partial(enqueue, one, 0)) for one in peers]
+    steps.append(_Step(ours.name, "creates one by one", partial(measure, ours, singles, 0, run.tell)))
+    steps += [_Step(one.name, "latency and sleepers", partial(measure, one, rest, 0, run.tell)) for one in contenders]
+    for number in range(1, run.dose.peer_rounds):
+        words = f"round {number + 1}"
+        fastest = [ours, *peers[:_FASTEST]][:: -1 if number % 2 else 1]
+        steps += [_Step(one.name, words, partial(work, one, number)) for one in fastest]
+        steps += [
+            _Step(f"fastest enqueue, {place + 1}", words, partial(enqueue_again, place, number))
+            for place in range(_FASTEST_ENQUEUES)
+        ]
+    return steps
+
+
+def _enqueue_beside(run: Run, ours: Taskmill, peer: Contender, count: int, number: int) -> None:
+    """What it takes one by one in process, and what our API takes over HTTP right before and right after."""
+    try:
+        peer.reset()
+        before = ours.creates_per_second()
+        seconds = peer.enqueue(count, batch=False)
+        after = ours.creates_per_second()
     except Exception as error:  # noqa: BLE001 - a finding, not the end of the run
-        run.fail(contender.name, error)
-    print(f"  {contender.name}: {time.monotonic() - begin:.1f} s", flush=True)
-    return found
+        run.fail(f"{peer.name}, {ENQUEUE}", error)
+        return
+    run.add(peer.name, ENQUEUE, "tasks/s", count / seconds, number)
+    run.add(peer.name, CREATES, "tasks/s", (before + after) / 2, number)
+
+
+def _enqueues(run: Run, peer: Contender) -> float:
+    found = [one.value for one in run.figures if (one.subject, one.measure) == (peer.name, ENQUEUE)]
+    return median(found) if found else 0.0

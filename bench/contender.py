@@ -1,9 +1,10 @@
-"""What each contender of `make bench` can be asked: Taskmill, the naive implementation, every peer.
+"""What each contender of `make bench` can be asked: Taskmill and every peer.
 
 The same calls for all, so that one run can take them in turns: round by round over all contenders, never all rounds of
 one after another. Times are in seconds and memory in MiB unless a name says otherwise; a latency is in milliseconds.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,18 +21,32 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """What was not measured, and why."""
+
+    subject: str
+    measure: str
+    why: str
+
+
+Tell = Callable[[Figure | Missing], object]
+
+
+@dataclass(frozen=True)
 class Drained:
     """How worker processes emptied the store.
 
     `done` tasks ended in `seconds`: from the start of the first one until the store held none that had not ended.
-    `cpu` is what the worker processes with all their children used in that time; `peak` is the sum of the most that
-    each of them ever held resident.
+    `cpu` is what the worker processes with all their children used in that time, `servers_cpu` what PostgreSQL and
+    Redis did, None where they are not of this machine; `peak` is the sum of the most that each worker ever held
+    resident.
     """
 
     done: int
     seconds: float
     cpu: float
     peak: float
+    servers_cpu: float | None = None
 
 
 class Contender(Protocol):

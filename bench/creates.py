@@ -1,16 +1,17 @@
 """Creates and reads by the number of connections, beside the naive implementation and a POST that does nothing."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from bench.floor import Floor, FrameworkFloor
 from bench.load import Load, get, post
 from bench.naive.subject import Naive
-from bench.run import Run, name_of
+from bench.run import Run
 from bench.subject import Subject
 from bench.usage import cpu_seconds, peak_mib
 from tests.support.wire import connect, request
 
-READ_IDS = 200
+_READ_IDS = 200
 SIXTY_FOUR = 64  # connections, where one number must do
 
 
@@ -21,32 +22,35 @@ async def measure_creates(run: Run) -> None:
         for subject in subjects:  # rows in the tables, analysed; code and plans that have been used
             await post(f"{subject.url}/task", subject.noop, 16, 1)
             await subject.sql.execute("VACUUM ANALYZE tasks")
+        floors = [await stack.enter_async_context(floor(kind)) for kind in (Floor, FrameworkFloor)]
 
-        async def once(subject: Subject, number: int) -> None:
-            await _create(run, subject, number)
-            await _read(run, subject, number)
+        async def once(one: Subject | Floor, number: int) -> None:
+            if isinstance(one, Floor):
+                await measure_floor(run, one, number)
+            else:
+                await _create(run, one, number)
+                await _read(run, one, number)
 
-        await run.take_turns(subjects, run.dose.rounds, once, name_of)
+        contenders: list[Subject | Floor] = [*subjects, *floors]
+        await run.take_turns(contenders, run.dose.rounds, once, lambda one: one.name)
         for subject in subjects:
             run.add(subject.name, "api_peak", "MiB", peak_mib([subject.api.pid]))
 
 
-async def measure_floor(run: Run) -> None:
+async def measure_floor(run: Run, one: Floor, number: int) -> None:
     """The same POST, answered by a server that does nothing."""
-    async with AsyncExitStack() as stack:
-        floors: list[Floor] = []
-        for kind in (Floor, FrameworkFloor):
-            floor = await stack.enter_async_context(kind("", "", log_level="warning"))
-            floor.launch()
-            async with connect(floor.url) as wire:
-                await wire.ask(request("POST", "/task", "Content-Type: application/json", body=Subject.noop.encode()))
-            floors.append(floor)
+    load = await post(f"{one.url}/task", Subject.noop, SIXTY_FOUR, run.dose.seconds)
+    _note(run, one.name, "create", SIXTY_FOUR, load, number)
 
-        async def once(floor: Floor, number: int) -> None:
-            load = await post(f"{floor.url}/task", Subject.noop, SIXTY_FOUR, run.dose.seconds)
-            _note(run, floor.name, "create", SIXTY_FOUR, load, number)
 
-        await run.take_turns(floors, run.dose.rounds, once, lambda floor: floor.name)
+@asynccontextmanager
+async def floor(kind: type[Floor]) -> AsyncIterator[Floor]:
+    """One that has answered."""
+    async with kind("", "", log_level="warning") as started:
+        started.launch()
+        async with connect(started.url) as wire:
+            await wire.ask(request("POST", "/task", "Content-Type: application/json", body=Subject.noop.encode()))
+        yield started
 
 
 async def _create(run: Run, subject: Subject, number: int) -> None:
@@ -61,7 +65,7 @@ async def _create(run: Run, subject: Subject, number: int) -> None:
 
 
 async def _read(run: Run, subject: Subject, number: int) -> None:
-    ids = [await subject.make(subject.noop) for _ in range(READ_IDS)]
+    ids = [await subject.make(subject.noop) for _ in range(_READ_IDS)]
     load = await get(f"{subject.url}/task", ids, SIXTY_FOUR, run.dose.seconds)
     _note(run, subject.name, "read", SIXTY_FOUR, load, number)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from bench.contender import Drained
@@ -10,11 +11,12 @@ from bench.load import post
 from bench.naive.subject import Naive
 from bench.run import Run, name_of
 from bench.subject import Subject
-from bench.usage import peak_mib
+from bench.usage import lasting_cpu_seconds, peak_mib
 from tests.support.wire import JSON, connect, request
 
 _ROWS = 1_000  # in one batch
 _IN_FLIGHT = 2
+_FIRST_TASKS = 20  # a worker, before it is measured, as peers get them
 _TOOK = "SELECT extract(epoch FROM max(finished_at) - min(started_at))::float8 FROM tasks WHERE status = 'completed'"
 
 
@@ -57,27 +59,38 @@ async def post_batches(url: str, count: int, body: str = Subject.noop) -> float:
     return time.perf_counter() - begin
 
 
-async def drain(subject: Subject, count: int, workers: int, body: str = Subject.noop, **settings: object) -> Drained:
-    """Start consumers, hold them while so many tasks are created, let them go, and stop them at the end.
+async def drain(
+    subject: Subject,
+    count: int,
+    workers: int,
+    body: str = Subject.noop,
+    server_pids: Sequence[int] = (),
+    **settings: object,
+) -> Drained:
+    """Start consumers, warm them up, hold them while so many tasks are created, let them go, and stop them at the end.
 
     From the first task's start to the last one's end, as their rows say.
     """
     try:
         await subject.start_consumers(workers, **settings)
+        await post_batches(subject.url, _FIRST_TASKS * workers)
+        await subject.has_ended()
         subject.pause(is_paused=True)
+        await subject.empty()
         await post_batches(subject.url, count, body)
         await subject.sql.execute("VACUUM ANALYZE tasks")  # as peers get it
-        used = subject.consumer_cpu()
+        used, of_servers = subject.consumer_cpu(), lasting_cpu_seconds(server_pids)
         subject.pause(is_paused=False)
         await subject.has_ended()
         used = subject.consumer_cpu() - used
+        of_servers = lasting_cpu_seconds(server_pids) - of_servers
         peak = peak_mib(consumer.pid for consumer in subject.consumers)
     finally:
         await subject.stop_consumers()
     done = await subject.sql.fetchval("SELECT count(*) FROM tasks WHERE status = 'completed'")
     if done != count:
         raise RuntimeError(f"{done} of {count} tasks are completed")
-    return Drained(done, await subject.sql.fetchval(_TOOK), used, peak)
+    return Drained(done, await subject.sql.fetchval(_TOOK), used, peak, of_servers if server_pids else None)
 
 
 async def _drain_naive(run: Run, naive: Naive, workers: int) -> Drained:

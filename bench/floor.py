@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from bench.batch import Api
+from bench.api import Api
 
 _BODY = b'{"id":"5f0c1d0e-9c1b-4a57-8c4e-9a1e7f3a1b2c","content":{"n":1},"status":"pending"}'
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(_BODY)).encode())]

@@ -27,7 +27,6 @@ from collections.abc import Awaitable, Sequence
 from statistics import median
 from uuid import UUID, uuid4
 
-import asyncpg
 from uuid_utils.compat import uuid7
 
 from app.core.group import NewGroup
@@ -43,8 +42,8 @@ from app.queue.read_group import read_groups
 from app.queue.recover import register
 from app.queue.settle import GroupSweep
 from app.queue.wakeup import Wakeup
+from bench.databases import new_database
 from bench.servers import bench_servers
-from tests.conftest import with_database
 
 FINISHERS = 50
 PLAIN = "no group"
@@ -182,11 +181,8 @@ async def _timed(times: dict[str, list[float]], name: str, call: Awaitable[objec
 
 async def measure(database_url: str, redis_url: str, tasks: int, rounds: int) -> None:
     """All of it, in a database of its own."""
-    name = f"bench_{uuid4().hex}"
-    admin = await asyncpg.connect(database_url)
-    await admin.execute(f"CREATE DATABASE {name}")
-    try:
-        url = "postgresql+asyncpg://" + with_database(database_url, name).partition("://")[2]
+    async with new_database(database_url) as address:
+        url = "postgresql+asyncpg://" + address.partition("://")[2]
         await asyncio.to_thread(migrate, url)
         bench = Bench(url, redis_url)
         await bench.database.fetch("ALTER TABLE groups ADD finished int NOT NULL DEFAULT 0")
@@ -194,9 +190,6 @@ async def measure(database_url: str, redis_url: str, tasks: int, rounds: int) ->
         await compare_finishes(bench, tasks, rounds)
         await time_calls(bench, rounds)
         await bench.close()
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
 
 
 def main() -> None:

@@ -1,10 +1,14 @@
 """The load generator: wrk, which a machine has or not. Nothing stands in for it."""
 
 import asyncio
+import math
 import os
 import re
 import shutil
+import signal
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -34,29 +38,43 @@ def require_wrk() -> None:
         raise NoWrkError(NoWrkError.__doc__)
 
 
-async def post(url: str, body: str, connections: int, seconds: int) -> Load:
+async def post(url: str, body: str, connections: int, seconds: float) -> Load:
     """POST this JSON to the URL over and over, on so many connections."""
     return await _wrk(url, connections, seconds, "post.lua", {"BENCH_BODY": body})
 
 
-async def get(url: str, ids: Sequence[str], connections: int, seconds: int) -> Load:
-    """GET url/id over and over, on so many connections."""
+async def get(url: str, ids: Sequence[str], connections: int, seconds: float) -> Load:
+    """GET url/id over and over, of any of these ids, on so many connections."""
     with NamedTemporaryFile("w", prefix="taskmill-bench-", suffix=".ids") as file:
         file.write("\n".join(ids) + "\n")
         file.flush()
-        return await _wrk(url, connections, seconds, "get.lua", {"BENCH_IDS": file.name})
+        variables = {"BENCH_IDS": file.name, "BENCH_SEED": str(time.time_ns() % 2**30)}
+        return await _wrk(url, connections, seconds, "get.lua", variables)
 
 
-async def _wrk(url: str, connections: int, seconds: int, script: str, variables: dict[str, str]) -> Load:
+async def _wrk(url: str, connections: int, seconds: float, script: str, variables: dict[str, str]) -> Load:
     process = await asyncio.create_subprocess_exec(
-        *("wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency"),
+        *(
+            "wrk",
+            f"-t{min(2, connections)}",
+            f"-c{connections}",
+            f"-d{math.ceil(seconds)}s",
+            "--timeout",
+            "10s",
+            "--latency",
+        ),
         *("-s", str(_LUA / script), url),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=os.environ | variables,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), seconds + 30)
+        async with asyncio.timeout(seconds + 30):
+            if seconds % 1:  # it takes whole seconds, and tells what it has found until then when it is interrupted
+                await asyncio.sleep(seconds)
+                with suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGINT)
+            output, _ = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()

@@ -5,12 +5,10 @@ from collections.abc import Awaitable, Callable
 
 from bench.against_peers import measure_among_peers
 from bench.batches import measure_batches
-from bench.contender import Figure, Unable
-from bench.creates import measure_creates, measure_floor
+from bench.creates import measure_creates
 from bench.drains import measure_drains
 from bench.latency import measure_cancels, measure_latency
 from bench.limits.measure import measure_limits
-from bench.peers.measure import Missing
 from bench.quiet import measure_idle, measure_sleepers
 from bench.run import Run
 from bench.standing import measure_delayed, measure_history
@@ -20,14 +18,7 @@ Measure = Callable[[Run], None]
 
 async def _measure_limits(run: Run) -> None:
     """What PostgreSQL and Redis do without Taskmill."""
-
-    def tell(one: Figure | Missing) -> None:
-        if isinstance(one, Figure):
-            run.figures.append(one)
-        else:
-            run.fail(f"{one.subject}: {one.measure}", Unable(one.why))
-
-    await measure_limits(run.servers, max(1, run.dose.rounds - 1), run.dose.batch_seconds, tell)
+    await measure_limits(run.servers, max(1, run.dose.rounds - 1), run.dose.batch_seconds, run.tell)
 
 
 def _waited(measure: Callable[[Run], Awaitable[None]]) -> Measure:
@@ -39,7 +30,6 @@ def _waited(measure: Callable[[Run], Awaitable[None]]) -> Measure:
 
 PARTS: dict[str, Measure] = {
     "creates": _waited(measure_creates),
-    "floor": _waited(measure_floor),
     "batches": _waited(measure_batches),
     "limits": _waited(_measure_limits),
     "peers": measure_among_peers,

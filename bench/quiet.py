@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from bench.batch import Api
+from bench.api import Api
 from bench.run import Run
 from bench.subject import Subject, running
 from bench.usage import cpu_seconds, peak_mib

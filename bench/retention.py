@@ -31,8 +31,8 @@ from app.db.migrate import migrate
 from app.queue.create import Creator
 from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
+from bench.databases import new_database
 from bench.servers import bench_servers
-from tests.conftest import with_database
 
 KEPT = Retention.parse("30")
 PHASE_SECONDS = 5.0
@@ -71,11 +71,7 @@ def show(name: str, phases: list[list[float]]) -> None:
 
 async def measure(database_url: str, redis_url: str, tasks: int, rate: int) -> None:
     """All of it, in a database of its own."""
-    name = f"bench_{uuid4().hex}"
-    admin = await asyncpg.connect(database_url)
-    await admin.execute(f"CREATE DATABASE {name}")
-    try:
-        url = with_database(database_url, name)
+    async with new_database(database_url) as url:
         await asyncio.to_thread(migrate, "postgresql+asyncpg://" + url.partition("://")[2])
         sql = await asyncpg.connect(url)
         for first in range(0, tasks, 100_000):
@@ -83,9 +79,6 @@ async def measure(database_url: str, redis_url: str, tasks: int, rate: int) -> N
         await sql.execute("VACUUM ANALYZE tasks")
         await compare(url, redis_url, tasks, rate, sql)
         await sql.close()
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
 
 
 async def compare(url: str, redis_url: str, tasks: int, rate: int, sql: "asyncpg.Connection[asyncpg.Record]") -> None:

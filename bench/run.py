@@ -1,25 +1,26 @@
 """One run of `make bench`: its doses, and what it has found so far."""
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from bench.contender import Figure
+from bench.contender import Figure, Missing, Unable
+from bench.numbers import percentile
+from bench.peers.catalogue import PEERS
 from bench.subject import Subject, SubjectT, running
 from tests.support.servers import Servers
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dose:
-    """How much is measured. A run of wrk takes whole `seconds`."""
+    """How much is measured."""
 
     name: str
     rounds: int
-    seconds: int
+    seconds: float  # of a run of wrk
     connections: tuple[int, ...]
     batch_seconds: float
     latency_seconds: float
@@ -28,13 +29,55 @@ class Dose:
     idle_seconds: float
     ended: int
     delayed: int
-    turns: int  # short rounds of two databases
-    tasks: int  # that one Taskmill consumer drains
-    peer_seconds: float  # after which no more is measured among peers
+    turns: int  # of two databases
+    turn_seconds: float  # of creates, and of reads
+    tasks: int  # that one Taskmill consumer drains, and the most of a peer's worker
+    peers: tuple[str, ...]
+    peer_rounds: int  # of the fastest
+    drain_seconds: float  # that a drain among peers is to take
+    peer_seconds: float  # after which no more is begun among peers
 
 
-FULL = Dose("full", 3, 3, (1, 16, 64, 256), 1.5, 10, 300, 10_000, 30, 5_000_000, 1_000_000, 14, 50_000, 900)
-QUICK = Dose("quick", 2, 1, (1, 64), 0.5, 3, 50, 2_000, 5, 500_000, 100_000, 4, 20_000, 120)
+FULL = Dose(
+    name="full",
+    rounds=3,
+    seconds=3,
+    connections=(1, 16, 64, 256),
+    batch_seconds=1.5,
+    latency_seconds=10,
+    cancels=300,
+    sleepers=10_000,
+    idle_seconds=30,
+    ended=5_000_000,
+    delayed=1_000_000,
+    turns=40,
+    turn_seconds=0.5,
+    tasks=50_000,
+    peers=tuple(PEERS),
+    peer_rounds=3,
+    drain_seconds=2,
+    peer_seconds=900,
+)
+QUICK = Dose(
+    name="quick",
+    rounds=1,
+    seconds=1,
+    connections=(1, 64),
+    batch_seconds=0.5,
+    latency_seconds=3,
+    cancels=50,
+    sleepers=2_000,
+    idle_seconds=5,
+    ended=500_000,
+    delayed=100_000,
+    turns=6,
+    turn_seconds=0.3,
+    tasks=20_000,
+    peers=("pgqueuer", "huey"),
+    peer_rounds=1,
+    drain_seconds=1,
+    peer_seconds=150,
+)
 
 
 @dataclass
@@ -50,6 +93,13 @@ class Run:
         """Note one number."""
         self.figures.append(Figure(subject, measure, unit, value, number))
 
+    def tell(self, one: Figure | Missing) -> None:
+        """Note a figure that was measured, or that was not."""
+        if isinstance(one, Figure):
+            self.figures.append(one)
+        else:
+            self.fail(f"{one.subject}, {one.measure}", Unable(one.why))
+
     def add_percentiles(self, subject: str, measure: str, values: Sequence[float], number: int = 0) -> None:
         """Note p50 and p99 of these milliseconds."""
         for share in (50, 99):
@@ -57,7 +107,8 @@ class Run:
 
     def fail(self, what: str, error: Exception) -> None:
         """Note what has failed, and why."""
-        self.failures.append(f"{what}: {type(error).__name__}: {str(error)[:300]}")
+        kind = "" if isinstance(error, Unable) else f"{type(error).__name__}: "
+        self.failures.append(f"{what}: {kind}{str(error)[:300]}")
         print(f"  FAILED {self.failures[-1]}", flush=True)
 
     async def open(self, stack: AsyncExitStack, *kinds: type[SubjectT], **settings: object) -> list[SubjectT]:
@@ -84,13 +135,6 @@ class Run:
                 except Exception as error:  # noqa: BLE001 - a finding, not the end of the run
                     self.fail(name(contender), error)
                     left.remove(contender)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` percent do not exceed. Raises ValueError where there are none."""
-    if not values:
-        raise ValueError("nothing was measured")
-    return sorted(values)[math.ceil(share / 100 * len(values)) - 1]
 
 
 def name_of(subject: Subject) -> str:

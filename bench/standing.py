@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 
 import uuid_utils
 
-from bench.creates import READ_IDS, SIXTY_FOUR
+from bench.creates import SIXTY_FOUR
 from bench.load import get, post
 from bench.run import Run, name_of
 from bench.subject import Subject
@@ -34,10 +34,11 @@ SELECT {_IDS}, 'simulate', '{{"order": 17}}', now() + interval '10 years' + n * 
     CASE n % 2 WHEN 0 THEN 'customer ' || n % 2000 END, n % 2 = 0
 FROM generate_series($1::int, $2::int) AS n
 """
-# From all over the table.
+# From all over the table: of many, so that their pages are not all in shared buffers.
+_READ_IDS = 50_000
 _SAMPLE = f"""
 SELECT id FROM tasks TABLESAMPLE BERNOULLI (
-    (SELECT least(100, {100 * READ_IDS} / greatest(1, reltuples)) FROM pg_class WHERE oid = 'tasks'::regclass))
+    (SELECT least(100, {100 * _READ_IDS} / greatest(1, reltuples)) FROM pg_class WHERE oid = 'tasks'::regclass))
 """
 # Primary key: ids grow with time.
 _CLAIMS = """
@@ -91,7 +92,7 @@ async def _measure(run: Run, what: str, subject: Subject, ids: list[str], number
     subject.pause(is_paused=True)
     try:
         before = cpu_seconds([subject.api.pid, *backends])
-        load = await post(f"{subject.url}/task", subject.noop, SIXTY_FOUR, 1)
+        load = await post(f"{subject.url}/task", subject.noop, SIXTY_FOUR, run.dose.turn_seconds)
         used = cpu_seconds([subject.api.pid, *backends]) - before
         before = subject.consumer_cpu() + cpu_seconds(backends)
     finally:
@@ -102,7 +103,7 @@ async def _measure(run: Run, what: str, subject: Subject, ids: list[str], number
     claims = await subject.sql.fetchval(_CLAIMS, newest)
     _note(run, subject, f"{what}_claims", claims, 1e6 * used / load.requests, number)
     before = cpu_seconds([subject.api.pid, *backends])
-    load = await get(f"{subject.url}/task", ids, SIXTY_FOUR, 1)
+    load = await get(f"{subject.url}/task", ids, SIXTY_FOUR, run.dose.turn_seconds)
     used = cpu_seconds([subject.api.pid, *backends]) - before
     _note(run, subject, f"{what}_reads", load.per_second, 1e6 * used / load.requests, number)
 

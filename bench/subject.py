@@ -7,15 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
 
 import asyncpg
 from redis.asyncio import Redis
 
 from app.db.migrate import migrate
-from bench.batch import Api
+from bench.api import Api
+from bench.databases import new_database
 from bench.usage import cpu_seconds, only_postgres, tree
-from tests.conftest import with_database
 from tests.support.processes import Process
 from tests.support.servers import Servers
 from tests.support.types import Connection
@@ -156,17 +155,11 @@ async def running(
     kind: type[SubjectT], servers: Servers, redis_number: int = 1, **settings: object
 ) -> AsyncIterator[SubjectT]:
     """One of these, in databases of its own, the one in PostgreSQL dropped at the end."""
-    name = f"bench_{uuid4().hex}"
-    admin = await asyncpg.connect(servers.database_url)
-    await admin.execute(f"CREATE DATABASE {name}")
-    try:
-        async with kind(
-            with_database(servers.database_url, name), redis_database(servers.redis_url, redis_number), **settings
-        ) as subject:
-            yield await subject.open()
-    finally:
-        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        await admin.close()
+    async with (
+        new_database(servers.database_url) as url,
+        kind(url, redis_database(servers.redis_url, redis_number), **settings) as subject,
+    ):
+        yield await subject.open()
 
 
 def redis_database(url: str, number: int) -> str:

@@ -1,25 +1,24 @@
 """The tables of docs/performance.md."""
 
 from collections.abc import Callable
-from statistics import median
 
-from bench.against_peers import ONE, TWO
+from bench.against_peers import ENQUEUE, ONE, TWO
 from bench.batches import LIMIT
+from bench.peers.catalogue import PEERS
+from bench.plots import CONNECTIONS
 from bench.results import Results
 from bench.standing import Laden
 from bench.targets import NAIVE, OPERATIONS, US, targets
-from bench.words import percent, shown, spread, table
+from bench.taskmill import Taskmill
+from bench.words import change, spread, table
 
-_MET = {True: "yes", False: "**missed**", None: "not measured"}
-# Of creates and reads: words, part and measure.
+_MET = {True: "yes", False: "**missed**", None: "not decided"}
+# Of creates and reads: words and measure.
 _HTTP = [
+    *((f"creates/s, {connections}", f"creates_{number}") for number, connections in CONNECTIONS.items()),
     *(
-        (f"creates/s, {connections} connection{'s' if connections > 1 else ''}", f"creates_{connections}")
-        for connections in (1, 16, 64, 256)
-    ),
-    *(
-        (f"{share} of a create, {connections}, ms", f"create_{connections}_{share}")
-        for connections in (1, 16, 64, 256)
+        (f"{share} of a create, {number}, ms", f"create_{number}_{share}")
+        for number in CONNECTIONS
         for share in ("p50", "p99")
     ),
     ("reads/s by id, 64", "reads_64"),
@@ -38,12 +37,13 @@ _WORK = [
 _PEERS = [
     ("no-op tasks/s, 1", ONE),
     ("2 workers", TWO),
-    ("enqueue/s, one by one", "enqueue one by one"),
+    ("enqueue/s, one by one", ENQUEUE),
     ("in batches", "enqueue in batches"),
     ("to start, p50 ms", "enqueue to start, p50"),
     ("p99 ms", "enqueue to start, p99"),
     ("sleepers/s", "sleepers of 1 s, 1 worker"),
-    ("CPU s, 1,000", "CPU for 1,000 tasks, 1 worker"),
+    ("CPU of 1,000, ms", "CPU for 1,000 tasks, 1 worker"),
+    ("of the servers", "CPU of the servers for 1,000 tasks, 1 worker"),
     ("MiB", "peak memory, 1 worker"),
 ]
 _ALONE = [
@@ -72,9 +72,13 @@ def target_table(results: Results) -> str:
 
 def run_table(results: Results) -> str:
     """When and where."""
-    whens = sorted(part.when for part in results.parts.values())
     minutes = sum(part.seconds for part in results.parts.values()) / 60
-    day = whens[0][:10] if whens else "never"
+    days: dict[str, list[str]] = {}
+    for name, part in results.parts.items():
+        days.setdefault(part.when[:10], []).append(name)
+    day = ", ".join(days)
+    if len(days) > 1:
+        day = "; ".join(f"{day}: {', '.join(names)}" for day, names in days.items())
     where = f"on {results.machine}; the load generator (wrk) and the servers on the same machine"
     lines = [f"{results.dose.capitalize()} run, {day}, {minutes:.0f} minutes, {where}. Medians (least–most)."]
     if results.versions:
@@ -87,8 +91,9 @@ def create_table(results: Results) -> str:
     """Beside the naive implementation; and what HTTP alone costs."""
     rows = [_beside(results, words, "creates", measure) for words, measure in _HTTP]
     floor = [
-        [f"a POST that does nothing, 64: {name}", spread(results.values("floor", name, "creates_64")), "", ""]
-        for name in results.subjects("floor", "creates_64")
+        [f"a POST that does nothing, 64: {name}", spread(results.values("creates", name, "creates_64")), "", ""]
+        for name in results.subjects("creates", "creates_64")
+        if name not in {US, NAIVE}
     ]
     return table(["", US, NAIVE, "ratio"], [row for row in rows if row[1] != "–"] + floor)
 
@@ -112,8 +117,19 @@ def peer_table(results: Results) -> str:
     """Best first."""
     first = _PEERS[0][1]
     names = sorted(results.subjects("peers", first), key=lambda name: -(results.median("peers", name, first) or 0))
-    rows = [[name, *(shown(results.median("peers", name, measure)) for _, measure in _PEERS)] for name in names]
-    return table(["", *(words for words, _ in _PEERS)], rows)
+    rows = []
+    for name in names:
+        cells = [spread(results.values("peers", name, measure)) for _, measure in _PEERS]
+        rows.append([name, str(len(results.values("peers", name, first))), *cells])
+    return table(["", "turns", *(words for words, _ in _PEERS)], rows)
+
+
+def setting_table(_: Results) -> str:
+    """How the workers of each run, and what else was tried; N stands for the number of sleepers."""
+    rows = [[spec.name, spec.setting, ", ".join(spec.tried), spec.nap_setting, spec.batch] for spec in PEERS.values()]
+    ours = [US, Taskmill.setting, ", ".join(Taskmill.tried), "{count} slots", "arrays of 1,000, two in flight"]
+    head = ["", "no-op tasks, latency", "the best of", "sleepers", "in batches"]
+    return table(head, [[cell.replace("{count}", "N") for cell in row] for row in [ours, *rows]])
 
 
 def alone_table(results: Results) -> str:
@@ -130,16 +146,15 @@ def standing_table(results: Results) -> str:
             measure = f"{prefix}_{operation}"
             rates, cpu = (results.ratios(part, name, Laden.name, US) for name in (measure, f"{measure}_cpu"))
             if rates and count:
-                least, most = percent(min(rates) - 1), percent(max(rates) - 1)
                 rows.append(
                     [
                         f"{count:,.0f} {words}: {operation}/s",
                         *(spread(results.values(part, name, measure)) for name in (US, Laden.name)),
-                        f"{percent(median(rates) - 1)} ({least} – {most})",
-                        percent(median(cpu) - 1),
+                        change(rates),
+                        change(cpu),
                     ]
                 )
-    return table(["", "without", "with", "change", "CPU an operation"], rows)
+    return table(["", "without", "with", "change", "of the CPU an operation"], rows)
 
 
 def limit_table(results: Results) -> str:
@@ -166,6 +181,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "batches": batch_table,
     "work": work_table,
     "peers": peer_table,
+    "settings": setting_table,
     "alone": alone_table,
     "standing": standing_table,
     "limits": limit_table,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,11 +10,13 @@ from tempfile import TemporaryDirectory
 from bench.contender import Drained
 from bench.drains import drain, post_batches
 from bench.latency import start_delays
+from bench.load import post
 from bench.subject import Subject, running
+from bench.usage import server_pids
 from tests.support.servers import Servers
 
 _REDIS_NUMBER = 15
-_SLOTS = 500  # the best of 100 (the default), 200, 500 and 1,000, as peers have the best of some settings
+_SLOTS = 500
 
 
 class Taskmill:
@@ -22,11 +24,13 @@ class Taskmill:
 
     name = "Taskmill"
     setting = f"{_SLOTS} slots"
+    tried = ("100 (the default)", "200", "500", "1,000")
 
-    def __init__(self, runner: asyncio.Runner, subject: Subject, stamps: Path) -> None:
+    def __init__(self, runner: asyncio.Runner, subject: Subject, stamps: Path, server_pids: Sequence[int]) -> None:
         self._runner = runner
         self._subject = subject
         self._stamps = stamps
+        self._server_pids = server_pids
 
     def reset(self) -> None:
         """Leave an empty store."""
@@ -38,7 +42,7 @@ class Taskmill:
 
     def drain(self, count: int, *, workers: int) -> Drained:
         """See Contender."""
-        return self._runner.run(drain(self._subject, count, workers, consumer_concurrency=_SLOTS))
+        return self._drain(count, workers, self._subject.noop, _SLOTS)
 
     def latencies(self, rate: float, seconds: float) -> list[float]:
         """Milliseconds from just before the POST to the handler's first line."""
@@ -46,7 +50,25 @@ class Taskmill:
 
     def sleepers(self, count: int) -> Drained:
         """So many tasks of a second, in one consumer with as many slots."""
-        return self._runner.run(drain(self._subject, count, 1, self._subject.sleeper(1), consumer_concurrency=count))
+        return self._drain(count, 1, self._subject.sleeper(1), count)
+
+    def _drain(self, count: int, workers: int, body: str, slots: int) -> Drained:
+        pids = self._server_pids
+        return self._runner.run(
+            drain(self._subject, count, workers, body, server_pids=pids, consumer_concurrency=slots)
+        )
+
+    def creates_per_second(self) -> float:
+        """POSTs over 64 connections for a second, into an empty table, no consumer running."""
+        return self._runner.run(self._creates())
+
+    async def _creates(self) -> float:
+        await self._subject.empty()
+        load = await post(f"{self._subject.url}/task", self._subject.noop, 64, 1)
+        if load.failed:
+            raise RuntimeError(f"{load.failed} of {load.requests} creates failed")
+        await self._subject.empty()
+        return load.per_second
 
     async def _post_each(self, count: int) -> float:
         begin = time.perf_counter()
@@ -74,6 +96,6 @@ def taskmill(servers: Servers) -> Iterator[Taskmill]:
                     running(Subject, servers, _REDIS_NUMBER, handler_modules="bench.stamps", bench_stamps=stamps)
                 )
             )
-            yield Taskmill(runner, subject, stamps)
+            yield Taskmill(runner, subject, stamps, runner.run(server_pids(servers)))
         finally:
             runner.run(stack.aclose())

@@ -6,6 +6,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+import asyncpg
+from redis.asyncio import Redis
+
+from tests.support.servers import Servers
+
 _PROC = Path("/proc")
 
 
@@ -16,6 +21,32 @@ def cpu_seconds(pids: Iterable[int]) -> float:
         with suppress(OSError):
             total += sum(map(int, _stat(pid)[11:13]))
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def lasting_cpu_seconds(pids: Iterable[int]) -> float:
+    """As cpu_seconds, with those of their children that have ended: PostgreSQL's server processes come and go."""
+    roots = list(pids)
+    ended = 0
+    for pid in roots:
+        with suppress(OSError):
+            ended += sum(map(int, _stat(pid)[13:15]))
+    return cpu_seconds(roots) + ended / os.sysconf("SC_CLK_TCK")
+
+
+async def server_pids(servers: Servers) -> list[int]:
+    """PostgreSQL's first process and Redis; none where one of them is on another machine, or in a container."""
+    sql = await asyncpg.connect(servers.database_url)
+    try:
+        backend = await sql.fetchval("SELECT pg_backend_pid()")
+        postgres = [int(_stat(pid)[1]) for pid in only_postgres([backend])]
+    finally:
+        await sql.close()
+    async with Redis.from_url(servers.redis_url) as redis:
+        of_redis = int((await redis.info("server"))["process_id"])
+    with suppress(OSError):
+        if postgres and (_PROC / str(of_redis) / "comm").read_text().startswith(("valkey", "redis")):
+            return [*postgres, of_redis]
+    return []
 
 
 def peak_mib(pids: Iterable[int]) -> float:

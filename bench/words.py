@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from statistics import median
 
+from bench.numbers import interval
+
 
 def shown(value: float | None) -> str:
     """Three digits or so; a dash where nothing was measured."""
@@ -22,9 +24,14 @@ def spread(values: Sequence[float]) -> str:
     return f"{shown(median(values))} ({shown(min(values))}–{shown(max(values))})"
 
 
-def percent(change: float) -> str:
-    """A change, of 1."""
-    return f"{100 * change:+.1f} %"
+def change(ratios: Sequence[float]) -> str:
+    """The median of these, as a change of 1, and the interval in which it lies with 95 %."""
+    least, most = interval(ratios)
+    return f"{_percent(median(ratios))} ({_percent(least)} – {_percent(most)})"
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * (ratio - 1):+.1f} %"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,7 +1,7 @@
 """Checks the items of a batch together: each is a new task, and what is wrong with one concerns no other.
 
 What is the same work for all is done once for all of them, by pydantic's core and not by Python: one process takes half
-as many tasks as PostgreSQL does only that way (bench/batch.py).
+as many tasks as PostgreSQL does only that way (bench/batches.py).
 """
 
 from collections.abc import Iterable, Sequence

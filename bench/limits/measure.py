@@ -7,19 +7,13 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
-import asyncpg
-
-from bench.contender import Figure, Unable
+from bench.contender import Figure, Missing, Tell, Unable
+from bench.databases import new_database
 from bench.limits import pgbench, postgres, redis
-from bench.peers.measure import Found, Missing, Tell
 from bench.servers import tcp_servers
-from tests.conftest import with_database
 from tests.support.servers import Servers
-
-_DATABASE = "bench_limits"
 
 Way = Callable[[str, float], Awaitable[float]]  # at this address, for so many seconds: so many a second
 
@@ -66,18 +60,14 @@ OF_REDIS: dict[str, tuple[str, Way]] = {
 }
 
 
-async def measure_limits(servers: Servers, rounds: int, seconds: float, tell: Tell = lambda _: None) -> Found:
+async def measure_limits(servers: Servers, rounds: int, seconds: float, tell: Tell) -> None:
     """All of them in turns, round by round. `tell` is given each figure as it is found."""
-    found: Found = []
-    async with _database(servers) as url:
+    async with new_database(servers.database_url) as url:
         places = [(url, OF_POSTGRES), (servers.redis_url, OF_REDIS)]
         for number in range(rounds):
             for place, ways in places:
                 for what, (unit, way) in ways.items():
-                    figure = await _tried(what, unit, way(place, seconds), number)
-                    found.append(figure)
-                    tell(figure)
-    return found
+                    tell(await _tried(what, unit, way(place, seconds), number))
 
 
 async def _tried(what: str, unit: str, value: Awaitable[float], number: int) -> Figure | Missing:
@@ -86,19 +76,6 @@ async def _tried(what: str, unit: str, value: Awaitable[float], number: int) -> 
         return Figure(subject, measure, unit, await value, number)
     except Unable as error:
         return Missing(subject, measure, str(error))
-
-
-@asynccontextmanager
-async def _database(servers: Servers) -> AsyncIterator[str]:
-    """One of its own, dropped at the end."""
-    admin = await asyncpg.connect(servers.database_url)
-    await admin.execute(f"DROP DATABASE IF EXISTS {_DATABASE} WITH (FORCE)")
-    await admin.execute(f"CREATE DATABASE {_DATABASE}")
-    try:
-        yield with_database(servers.database_url, _DATABASE)
-    finally:
-        await admin.execute(f"DROP DATABASE {_DATABASE} WITH (FORCE)")
-        await admin.close()
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The peers: how each is run at its best, and what its store holds while tasks have not ended.
 
-The settings were the best of several candidates each, in a short run with tasks that do nothing, and one with tasks
-that sleep. `{count}` in a setting stands for the number of sleepers.
+A setting was the best of those `tried` in a short run with tasks that do nothing, those for tasks that sleep the best
+of one or two more. `{count}` in a setting stands for the number of sleepers.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ class Spec:
     name: str
     module: str
     setting: str
+    tried: tuple[str, ...]
     nap_setting: str
     batch: str
     left: Left | str
@@ -42,6 +43,7 @@ PEERS = {
             "celery",
             "celery",
             "solo:1",
+            ("solo:1", "threads:10", "prefork:2", "gevent:100"),
             "gevent:{count}",
             "group(), 1,000",
             lambda r: r.llen("celery") + r.hlen("unacked"),
@@ -50,6 +52,7 @@ PEERS = {
             "rq",
             "rq",
             "SimpleWorker",
+            ("SimpleWorker", "Worker (a fork a task)"),
             "SimpleWorker",
             "enqueue_many, 1,000",
             lambda r: r.llen("rq:queue:bench") + r.zcard("rq:wip:bench"),
@@ -58,48 +61,75 @@ PEERS = {
             "dramatiq",
             "dramatiq",
             "gevent:50",
+            ("threads:4", "threads:8", "gevent:50"),
             "threads:500",
             "group(), 1,000",
             lambda r: r.hlen("dramatiq:default.msgs"),
         ),
-        Spec("huey", "huey", "thread:4", "greenlet:{count}", _ONE, lambda r: r.llen("huey.redis.bench")),
-        Spec("arq", "arq", "1000", "{count}", _MANY, lambda r: r.zcard("arq:queue")),
-        Spec("saq (redis)", "saq", "100", "{count}", _MANY, lambda r: r.zcard("saq:default:incomplete")),
+        Spec(
+            "huey",
+            "huey",
+            "thread:4",
+            ("thread:1", "thread:4", "greenlet:20"),
+            "greenlet:{count}",
+            _ONE,
+            lambda r: r.llen("huey.redis.bench"),
+        ),
+        Spec("arq", "arq", "1000", ("10", "100", "1000"), "{count}", _MANY, lambda r: r.zcard("arq:queue")),
+        Spec("saq (redis)", "saq", "100", ("10", "100"), "{count}", _MANY, lambda r: r.zcard("saq:default:incomplete")),
         Spec(
             "saq (postgres)",
             "saq",
             "100",
+            ("10", "100"),
             "{count}",
             _MANY,
             "SELECT count(*) FROM saq_jobs WHERE status IN ('queued', 'active')",
             {"BENCH_KIND": "postgres"},
         ),
-        Spec("taskiq (list)", "taskiq", "100", "{count}", _MANY, lambda r: r.llen("taskiq")),
+        Spec("taskiq (list)", "taskiq", "100", ("100", "500"), "{count}", _MANY, lambda r: r.llen("taskiq")),
         Spec(
             "taskiq (stream)",
             "taskiq",
             "100",
+            ("100", "500"),
             "{count}",
             _MANY,
             lambda r: r.xpending("taskiq", "taskiq")["pending"],
             {"BENCH_KIND": "stream"},
         ),
         Spec(
-            "streaq", "streaq", "16", "{count}", "enqueue_many, 1,000", lambda r: r.xlen("streaq:default:queues:normal")
+            "streaq",
+            "streaq",
+            "16",
+            ("16", "64", "256"),
+            "{count}",
+            "enqueue_many, 1,000",
+            lambda r: r.xlen("streaq:default:queues:normal"),
         ),
         Spec(
             "procrastinate",
             "procrastinate",
             "10",
+            ("10", "50"),
             "1000",
             "batch_defer, 1,000",
             "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')",
         ),
-        Spec("pgqueuer", "pgqueuer", "500", "500", "a list of 1,000", "SELECT count(*) FROM pgqueuer"),
+        Spec(
+            "pgqueuer",
+            "pgqueuer",
+            "500",
+            ("10", "100", "500", "1000"),
+            "500",
+            "a list of 1,000",
+            "SELECT count(*) FROM pgqueuer",
+        ),
         Spec(
             "chancy",
             "chancy",
             "500",
+            ("100", "500"),
             "{count}",
             "push_many, 1,000",
             "SELECT count(*) FROM chancy_jobs WHERE state IN ('pending', 'running', 'retrying')",

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from bench.peers.counter import FILE, Counter
 from bench.peers.store import Store
 from bench.peers.venvs import python
 from bench.peers.workers import Workers
+from bench.usage import lasting_cpu_seconds
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,13 +30,16 @@ class Peer:
     One that is `unable` to run at all says so.
     """
 
-    def __init__(self, spec: Spec, store: Store, folder: Path, *, limit: float, unable: str = "") -> None:
+    def __init__(
+        self, spec: Spec, store: Store, folder: Path, *, limit: float, server_pids: Sequence[int] = (), unable: str = ""
+    ) -> None:
         self.spec = spec
         self.name = spec.name
         self.setting = spec.setting
         self._store = store
         self._limit = limit
         self._unable = unable
+        self._server_pids = server_pids
         self._counter = Counter(folder / f"{spec.module}.count")
         self._log = folder / f"{spec.module}.log"
         self._env = {
@@ -83,7 +87,7 @@ class Peer:
                 self._run("enqueue", task, str(count), "batch")
                 self._store.settle()
                 self._counter.reset()
-                used = running.cpu()
+                used, of_servers = running.cpu(), lasting_cpu_seconds(self._server_pids)
             self._until_ended(count, self._limit)
             # A peer that claims many at a time runs them all before it writes anything: ended is what its store says.
             counted = self._counter.read()
@@ -94,7 +98,14 @@ class Peer:
             done = self._counter.read().ended
             if done < 1:
                 raise Unable(f"none of {count} tasks has ended after {self._limit:g} s: {self._tail()}")
-            return Drained(done, last - counted.first, running.cpu() - used, running.peak())
+            of_servers = lasting_cpu_seconds(self._server_pids) - of_servers
+            return Drained(
+                done,
+                last - counted.first,
+                running.cpu() - used,
+                running.peak(),
+                of_servers if self._server_pids else None,
+            )
 
     def _until_ended(self, count: int, seconds: float) -> None:
         give_up = time.monotonic() + seconds

@@ -6,6 +6,7 @@ from typing import Self
 import asyncpg
 from redis import Redis
 
+from bench.databases import leave, recreate
 from bench.peers.catalogue import Spec
 from bench.subject import redis_database
 from tests.conftest import with_database
@@ -69,20 +70,4 @@ class Store:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
-        admin = await asyncpg.connect(self._servers.database_url)
-        await _drop(admin, self._database)
-        if make:
-            await admin.execute(f"CREATE DATABASE {self._database}")
-        await admin.close()
-
-
-async def _drop(admin: Connection, database: str) -> None:
-    """With its connections; an autovacuum worker is not ours to end, and leaves by itself."""
-    for pause in (0.2, 0.5, 1, 2, 4):
-        try:
-            await admin.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
-        except (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectInUseError):
-            await asyncio.sleep(pause)
-        else:
-            return
-    await admin.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        await (recreate if make else leave)(self._servers.database_url, self._database)

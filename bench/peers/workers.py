@@ -10,7 +10,7 @@ from typing import IO, Self
 
 from bench.usage import cpu_seconds, peak_mib
 
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 2.0
 
 
 class Workers:

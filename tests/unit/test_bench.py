@@ -11,16 +11,22 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import results as store
+from bench.__main__ import _earlier
+from bench.against_peers import CREATES, ENQUEUE
 from bench.contender import Figure
-from bench.creates import measure_floor
+from bench.creates import floor, measure_floor
+from bench.floor import Floor, FrameworkFloor
 from bench.load import parse
+from bench.numbers import percentile
+from bench.peers.catalogue import PEERS
 from bench.plots import PLOTS
 from bench.report import fill, write_report
 from bench.results import Part, Results
-from bench.run import QUICK, Run
+from bench.run import FULL, QUICK, Run
+from bench.standing import Laden
 from bench.svg import Group, bar_chart
 from bench.tables import TABLES
-from bench.targets import targets
+from bench.targets import OPERATIONS, targets
 from tests.support.servers import Servers
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +89,71 @@ def test_a_missed_target_is_called_missed() -> None:
     assert reached[2] is None
 
 
+def _standing(ratios: list[float]) -> bool | None:
+    """The verdict on these ratios of creates, claims and reads."""
+    figures = [Figure("Taskmill", "ended_rows", "", 5.0)]
+    for number, ratio in enumerate(ratios):
+        for operation in OPERATIONS:
+            figures.append(Figure("Taskmill", f"ended_{operation}", "1/s", 100.0, number))
+            figures.append(Figure(Laden.name, f"ended_{operation}", "1/s", 100.0 * ratio, number))
+    (reached,) = [
+        one for one in targets(Results("full", parts={"history": Part(figures)})) if "have ended" in one.target
+    ]
+    return reached.is_met
+
+
+def test_a_change_within_the_noise_is_not_decided() -> None:
+    """Only where the whole interval is on one side of 5 % less."""
+    assert _standing([0.98, 1.0, 1.02] * 5) is True
+    assert _standing([0.85, 0.88, 0.9] * 5) is False
+    assert _standing([0.7, 0.94, 0.96, 1.4] * 5) is None
+
+
+def test_ahead_of_all_peers_is_decided_where_all_were_measured() -> None:
+    """Behind one of them is behind; the nearest one counts."""
+
+    def verdict(*peers: tuple[str, float]) -> tuple[bool | None, str]:
+        figures = [
+            Figure(name, measure, "tasks/s", value)
+            for name, rate in peers
+            for measure, value in ((CREATES, 1_000.0), (ENQUEUE, rate))
+        ]
+        reached = targets(Results("full", parts={"peers": Part(figures)}))[1]
+        return reached.is_met, reached.reached
+
+    first, *others = PEERS
+    assert verdict(*((name, 500.0) for name in PEERS)) == (True, f"2.00 ({first}; 13 of 13 measured)")
+    assert verdict((first, 500.0), *((name, 400.0) for name in others[1:])) == (
+        None,
+        f"2.00 ({first}; 12 of 13 measured, not {others[0]})",
+    )
+    assert verdict((first, 1_250.0))[0] is False
+
+
+def test_what_another_machine_has_measured_is_not_mixed_in(tmp_path: Path) -> None:
+    """It begins anew there."""
+    store.write(_results(), tmp_path / "results.json")
+    assert _earlier(tmp_path / "results.json", FULL, "a machine").parts
+    assert not _earlier(tmp_path / "results.json", FULL, "a better machine").parts
+
+
+def test_a_plot_shows_what_there_is() -> None:
+    """Where no peer has a latency, Taskmill beside naive."""
+    results = _results()
+    assert "fast &lt;peer&gt;" in PLOTS["latency"](results)
+    results.parts["peers"].figures = [one for one in results.parts["peers"].figures if "start" not in one.measure]
+    results.parts["latency"] = Part([Figure("naive", "row_to_start_p50", "ms", 2.0)])
+    chart = PLOTS["latency"](results)
+    assert "beside a naive implementation" in chart
+    assert chart.count('height="14"') == 1
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0, 1), (50, 3), (99, 5), (100, 5)])
+def test_a_percentile_is_one_of_the_values(share: float, expected: float) -> None:
+    """The least that so many percent do not exceed."""
+    assert percentile([5, 3, 1, 4, 2], share) == expected
+
+
 def test_the_page_of_the_docs_has_a_place_for_each_table() -> None:
     """fill() refuses a page that has not."""
     page = (ROOT / "docs" / "performance.md").read_text()
@@ -118,10 +189,11 @@ def test_each_program_says_what_it_can(program: str) -> None:
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed: apt install wrk")
 async def test_a_part_is_measured() -> None:
-    """The one that needs no servers, for a second: figures of both floors, and no failure."""
-    run = Run(Servers("", ""), replace(QUICK, rounds=1))
-    await measure_floor(run)
-    assert run.failures == []
+    """The one that needs no servers, for less than a second: figures of both floors."""
+    run = Run(Servers("", ""), replace(QUICK, seconds=0.5))
+    for kind in (Floor, FrameworkFloor):
+        async with floor(kind) as started:
+            await measure_floor(run, started, 0)
     rates = {one.subject: one.value for one in run.figures if one.measure == "creates_64"}
     assert rates.keys() == {"bare ASGI", "bare FastAPI"}
     assert min(rates.values()) > 0
@@ -148,7 +220,7 @@ def test_a_part_that_is_not_there_is_refused() -> None:
         [sys.executable, "-m", "bench", "--only", "nothing"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.returncode == 2
-    assert "no part nothing; there are creates, floor" in done.stderr
+    assert "no part nothing; there are creates, batches" in done.stderr
 
 
 def test_without_wrk_it_says_what_to_install(tmp_path: Path) -> None:

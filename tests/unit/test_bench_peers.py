@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from bench.contender import Drained, Figure, Missing, Unable
 from bench.peers.catalogue import PEERS
+from bench.peers.measure import Turn, measure
 from bench.peers.venvs import REQUIREMENTS
 
 MODULES = sorted({spec.module for spec in PEERS.values()})
@@ -24,3 +26,50 @@ def test_every_peer_has_its_script_and_its_requirements(module: str) -> None:
     """By the same name."""
     assert (REQUIREMENTS.parent / f"{module}.py").exists()
     assert (REQUIREMENTS / f"{module}.in").exists()
+
+
+class _Half:
+    """A contender that enqueues a thousand a second and can't work."""
+
+    name = "half"
+    setting = ""
+    resets = 0
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def enqueue(self, count: int, *, batch: bool) -> float:
+        return count / (2_000 if batch else 1_000)
+
+    def drain(self, count: int, *, workers: int) -> Drained:
+        raise Unable(f"{workers} workers do nothing with {count} tasks")
+
+    def latencies(self, rate: float, seconds: float) -> list[float]:
+        return [1.0] * int(rate * seconds - 1) + [5.0]
+
+    def sleepers(self, count: int) -> Drained:
+        return Drained(count, 2.0, 1.0, 50.0, 0.5)
+
+
+def test_what_a_contender_is_unable_to_do_is_missing_and_the_rest_is_measured() -> None:
+    """Each from an empty store, in the round that was asked for."""
+    contender, found = _Half(), list[Figure | Missing]()
+    measure(contender, Turn(singles=100, tasks=10, rate=50, seconds=1, sleepers=4), 2, found.append)
+    assert found == [
+        Figure("half", "enqueue one by one", "tasks/s", 1_000.0, 2),
+        Figure("half", "enqueue in batches", "tasks/s", 2_000.0, 2),
+        Missing("half", "No-op tasks, 1 worker", "1 workers do nothing with 10 tasks"),
+        Missing("half", "No-op tasks, 2 workers", "2 workers do nothing with 20 tasks"),
+        Figure("half", "enqueue to start, p50", "ms", 1.0, 2),
+        Figure("half", "enqueue to start, p99", "ms", 5.0, 2),
+        Figure("half", "sleepers of 1 s, 1 worker", "tasks/s", 2.0, 2),
+        Figure("half", "peak memory with sleepers", "MiB", 50.0, 2),
+    ]
+    assert contender.resets == 6
+
+
+def test_what_is_not_asked_for_is_not_measured() -> None:
+    """Nothing of nothing."""
+    found = list[Figure | Missing]()
+    measure(_Half(), Turn(singles=1), 0, found.append)
+    assert [one.measure for one in found] == ["enqueue one by one"]
