@@ -90,7 +90,7 @@ class Report:
             f"- {', '.join(did)}, in {self.took / 60:.1f} minutes",
             f"- {made}: **{counts}**, {creates.recovered:,} recovered (their client never got an answer)",
             f"- {self.declared_dead} consumers ended by themselves, since no beat had got through for a lease",
-            f"- longest wait of a task that was due outside of faults: {self.verdict.longest_wait:.2f} s",
+            f"- waits of tasks that were due, {self.verdict.waits}",
         ]
 
     def _found(self) -> list[str]:

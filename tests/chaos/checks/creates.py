@@ -1,7 +1,7 @@
 """Creates, as for a total queue: what was acknowledged is there once, and what nobody asked for is not."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.chaos.checks.index import Index, Row, Violation, clock
@@ -49,6 +49,9 @@ def count_creates(index: Index) -> Creates:
     found.attempted = len(intents)
     for marker, calls in intents.items():
         _judge(found, index, unborn, marker, calls, made.pop(marker, []))
+    for call in index.acknowledged("schedule"):
+        found.acknowledged += len(call.ids)
+        found.lost += [_lost(task, call) for task in call.ids if task not in index.rows]
     scheduled = {call.marker for verb in SCHEDULES for call in index.calls[verb]}
     for marker, rows in made.items():
         if marker in scheduled:
@@ -67,7 +70,12 @@ def _judge(found: Creates, index: Index, unborn: set[str], marker: str, calls: l
         found.duplicated.append(f"intent {marker}: {len(answers)} answers, {' and '.join(map(str, answers))}")
     for task, call in known.items():
         if task not in index.rows and task not in unborn:
-            found.lost.append(f"task {task}, acknowledged by {call.verb} {call.code} at {clock(call.ended)} ({marker})")
+            found.lost.append(_lost(task, call))
+    found.lost += [
+        f"intent {marker}: asked for {len(call.asked) or 1}, answered with {call.ids}"
+        for call in answers.values()
+        if len(call.ids) != (len(call.asked) or 1)
+    ]
     places: dict[object, Row] = {}
     for row in rows:
         place = row.content.get("index", 0)
@@ -78,8 +86,17 @@ def _judge(found: Creates, index: Index, unborn: set[str], marker: str, calls: l
         elif all(call.outcome is Outcome.FAIL for call in calls):
             found.unexpected.append(f"{_shown(row)}, refused with {calls[0].code} at {clock(calls[0].ended)}")
         places[place] = row
+    found.unexpected += _of_other_kinds(calls[0].asked, places)
     if not answers:
         found.recovered += sum(row.id not in known for row in rows)
+
+
+def _of_other_kinds(asked: Sequence[str], places: Mapping[object, Row]) -> Iterator[str]:
+    """What is not of the kind that was asked for in its place; -1 is the last, a `then`."""
+    for place, row in places.items():
+        kind = asked[place] if isinstance(place, int) and -1 <= place < len(asked) else "nothing"
+        if asked and row.kind != kind:
+            yield f"{_shown(row)}, and {kind} was asked for"
 
 
 def _judge_ticks(found: Creates, name: str, rows: list[Row]) -> None:
@@ -94,6 +111,10 @@ def _judge_ticks(found: Creates, name: str, rows: list[Row]) -> None:
 def _is_ours(index: Index, row: Row) -> bool:
     """Whether Taskmill makes it by itself: the telling of an end, or of what another task has spawned."""
     return bool(row.callback_of) and (row.callback_of in index.rows or row.callback_of in index.groups)
+
+
+def _lost(task: str, call: Call) -> str:
+    return f"task {task}, acknowledged by {call.verb} {call.code} at {clock(call.ended)} ({call.marker})"
 
 
 def _shown(row: Row) -> str:
