@@ -114,6 +114,11 @@ class Story:
         place = next(place for place, call in enumerate(calls) if call.verb == verb and name in call.ids)
         calls[place] = calls[place]._replace(**fields)
 
+    def edit_group_read(self, **fields: Any) -> None:
+        """Make the read of the group another."""
+        place = next(place for place, call in enumerate(self.history.calls) if call.verb == "read_group")
+        self.history.calls[place] = self.history.calls[place]._replace(**fields)
+
     def drop(self, name: str) -> None:
         """Make the task vanish, with all that was known of its runs."""
         self.history.tasks = [row for row in self.history.tasks if row["id"] != name]

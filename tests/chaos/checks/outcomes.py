@@ -44,7 +44,7 @@ def last_words(index: Index) -> Iterator[Violation]:
         shown, last = f"task {row.id} ({row.kind}) {row.status} under claim {row.claim}", chain[-1]
         if row.status == "completed" and row.result != {"claim": row.claim}:
             by = row.result.get("claim") if isinstance(row.result, dict) else None
-            yield Violation(STALE if by else UNLIKE, f"{shown} with the result {row.result}")
+            yield Violation(UNLIKE if by in {None, row.claim} else STALE, f"{shown} with the result {row.result}")
         elif row.status == "failed":
             told = row.error.get("code"), row.error.get("message"), row.error.get("attempt")
             if told != (last.error_code, last.message, row.attempt) or not row.error.get("code"):
