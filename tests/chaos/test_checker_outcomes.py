@@ -1,5 +1,6 @@
 """The checker says so when a task becomes what its handler did not make of it, or a client sees what never was."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from tests.chaos.checker import check
 from tests.chaos.checks import cancels, claims, creates, moves, outcomes, reads
 from tests.chaos.history import Outcome, Run
 from tests.chaos.story import START, Story, good
+from tests.chaos.weakened import Proof
 
 
 def _forget_reads(story: Story, name: str) -> None:
@@ -174,3 +176,19 @@ def test_a_release_of_what_has_not_begun_is_right() -> None:
     story = good()
     story.history.runs = [run for run in story.history.runs if run.claim != "released-1"]
     assert not check(story.history).violations
+
+
+@pytest.mark.parametrize(
+    ("build", "found", "holds"),
+    [
+        ("normal", [], True),
+        ("normal", [outcomes.STALE], False),
+        ("by-id", [moves.OVERWRITTEN, cancels.OVERRIDDEN], True),
+        ("by-id", [outcomes.STALE, moves.OVERWRITTEN], False),
+        ("by-status", [outcomes.STALE, moves.ILLEGAL], True),
+        ("by-status", [moves.ILLEGAL], False),
+    ],
+)
+def test_a_weak_build_is_known_by_what_it_does(build: str, found: list[str], *, holds: bool) -> None:
+    """Something wrong is not enough."""
+    assert Proof(build, Counter(found), 1, 0).holds == holds
