@@ -15,6 +15,7 @@ from tests.chaos.keeping import read_history
 
 CHECKS: tuple[Check, ...] = (
     creates.creates,
+    creates.ticks,
     moves.moves,
     moves.retries,
     moves.last_rows,

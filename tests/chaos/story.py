@@ -215,6 +215,7 @@ def _by_itself(story: Story) -> None:
     story.call("schedule", 1, "by hand", marker="schedule", status="pending", version=1)
     story.claim("by hand", 1.1)
     story.complete("by hand", 1.2)
+    story.call("delete_schedule", 3, marker="schedule", code=204)
     story.create("callback", 2, kind="callback", callback_of="plain")
     story.move("callback", "canceled", 2.5)
     story.call("read", 6.5, "plain", status="completed", version=3)

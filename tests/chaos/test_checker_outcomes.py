@@ -127,6 +127,10 @@ CASES: dict[str, tuple[Callable[[Story], Any], set[str]]] = {
         lambda s: s.call("schedule", 4, "ghost", marker="schedule", code=201),
         {creates.LOST},
     ),
+    "a schedule that does not tick": (
+        lambda s: s.call("delete_schedule", 190, marker="schedule", code=204),
+        {creates.SILENT},
+    ),
     "fewer than were asked for": (
         lambda s: s.edit_call("group", "member-a", asked=("chaos_noop",) * 4),
         {creates.LOST},

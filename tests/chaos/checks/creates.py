@@ -3,11 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.chaos.checks.index import Index, Row, Violation, clock
 from tests.chaos.history import Call, Outcome
 
-LOST, UNEXPECTED, DUPLICATED = "lost", "unexpected", "duplicated"
+LOST, UNEXPECTED, DUPLICATED, SILENT = "lost", "unexpected", "duplicated", "schedule without ticks"
+TICK_SECONDS = 60.0  # of all schedules here
+LONGEST_TICK_SECONDS = 3 * TICK_SECONDS  # from one to the next, also where nobody was there for a while
 SCHEDULES = ("put_schedule", "schedule")
 CREATES = ("create", "batch", "group")
 
@@ -33,6 +36,20 @@ class Creates:
 def creates(index: Index) -> Iterator[Violation]:
     """I1 and Idempotency-Keys."""
     return count_creates(index).violations()
+
+
+def ticks(index: Index) -> Iterator[Violation]:
+    """An acknowledged schedule makes a task each minute, until it is deleted."""
+    made: dict[str, list[float]] = defaultdict(list)
+    for row in index.rows.values():
+        if row.run_at % TICK_SECONDS == 0:
+            made[row.marker].append(row.run_at)
+    ended = {call.marker: call.invoked for call in index.calls["delete_schedule"]}
+    for call in index.acknowledged("put_schedule"):
+        times = [call.ended, *sorted(made[call.marker]), ended.get(call.marker, index.now)]
+        for before, after in pairwise(times):
+            if after - before > LONGEST_TICK_SECONDS:
+                yield Violation(SILENT, f"{call.marker} from {clock(before)} to {clock(after)}")
 
 
 def count_creates(index: Index) -> Creates:
@@ -103,7 +120,7 @@ def _judge_ticks(found: Creates, name: str, rows: list[Row]) -> None:
     """A tick's task is due at the tick, a whole minute; what a client has run is not, but for one in 60 million."""
     ticks: dict[float, Row] = {}
     for row in rows:
-        if row.run_at % 60 == 0 and row.run_at in ticks:
+        if row.run_at % TICK_SECONDS == 0 and row.run_at in ticks:
             found.duplicated.append(f"schedule {name}, tick {clock(row.run_at)}: {ticks[row.run_at].id} and {row.id}")
         ticks[row.run_at] = row
 
