@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.checker import check
-from tests.chaos.checks import creates, groups, waits, work
+from tests.chaos.checks import claims, creates, groups, waits, work
 from tests.chaos.history import Injected, Outcome
 from tests.chaos.story import GROUP, START, Story, good
 
@@ -165,3 +165,19 @@ def test_a_wait_may_take_a_fault_and_its_recovery() -> None:
     _starved_of_its_key(story)
     story.history.injected.append(Injected("postgres-crash", START + 6, START + 130, "postgresql"))
     assert not check(story.history).violations
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(200, set()), (250, {waits.WAITED})])
+def test_who_was_lost_twice_may_wait_for_a_process_of_its_own(seconds: float, found: set[str]) -> None:
+    """For longer, and not for ever."""
+    story = good()
+    story.create("x", 1, "x")
+    story.call("create", 1, "x", marker="x", code=201)
+    for lost in (1, 2):
+        story.claim("x", 1 + lost)
+        story.move("x", "pending", 1.5 + lost, claim_id=None, lost_count=lost)
+    story.claim("x", 3.5 + seconds)
+    story.complete("x", 4 + seconds)
+    verdict = check(story.history)
+    assert set(verdict.by_rule()) - {claims.OUTLIVED} == found
+    assert verdict.waits.longest_suspect == pytest.approx(seconds)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
+from app.queue.claim import SUSPECT_AT
 from tests.chaos.checks.index import Index, Violation, clock, said
 from tests.chaos.history import Transition
 
@@ -16,6 +17,9 @@ LONGEST_SECONDS = 30.0  # that a task which is due may wait where no fault touch
 # More than that where one does: a lease, a sweep, the starts of as many processes as there are on a busy machine, and
 # the backlog. What the fault itself lasts comes on top only where it leaves nobody to claim.
 RECOVERY_SECONDS = 30.0
+# Who was lost twice runs alone, in a process that has to start for it and that dies with the consumer which started it;
+# and with a poison task all of a consumer's others may have been lost as often.
+SUSPECT_SECONDS = 240.0
 AFTERMATH_SECONDS = 10.0  # of a fault, in which it still touches who is due
 _CLOCK_SECONDS = 0.001
 # Those that leave PostgreSQL or consumers to be claimed by are not among them: a consumer more or less, Redis, an API.
@@ -40,22 +44,30 @@ class Wait(NamedTuple):
     @property
     def bound(self) -> float:
         """That it may have taken."""
+        if self.change.lost_count >= SUSPECT_AT:
+            return SUSPECT_SECONDS + self.excused
         return LONGEST_SECONDS + RECOVERY_SECONDS + self.excused if self.is_touched else LONGEST_SECONDS
 
 
 @dataclass(slots=True)
 class Waits:
-    """How many were measured, and the longest, in seconds: where no fault touches them, and where one does."""
+    """How many were measured, and the longest, in seconds.
+
+    Where no fault touches them, where one does, and of tasks that were lost twice.
+    """
 
     count: int = 0
     touched: int = 0
+    suspects: int = 0  # neither of the two others
     longest: float = 0.0
     longest_touched: float = 0.0
+    longest_suspect: float = 0.0
 
     def __str__(self) -> str:
         """As it is printed."""
-        calm = f"{self.count - self.touched:,} outside of faults, at most {self.longest:.2f} s"
-        return f"{self.count:,}: {calm}; {self.touched:,} during or after one, at most {self.longest_touched:.2f} s"
+        calm = f"{self.count - self.touched - self.suspects:,} outside of faults, at most {self.longest:.2f} s"
+        touched = f"{self.touched:,} during or after one, at most {self.longest_touched:.2f} s"
+        return f"{self.count:,}: {calm}; {touched}; {self.suspects:,} lost twice, at most {self.longest_suspect:.2f} s"
 
 
 def measure(index: Index) -> Waits:
@@ -63,7 +75,10 @@ def measure(index: Index) -> Waits:
     found = Waits()
     for wait in _waits(index):
         found.count += 1
-        if wait.is_touched:
+        if wait.change.lost_count >= SUSPECT_AT:
+            found.suspects += 1
+            found.longest_suspect = max(found.longest_suspect, wait.seconds)
+        elif wait.is_touched:
             found.touched += 1
             found.longest_touched = max(found.longest_touched, wait.seconds)
         else:
