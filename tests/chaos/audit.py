@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 
-from tests.chaos.history import History, Transition
+from tests.chaos.history import Effect, History, Transition
 from tests.support.types import Connection
 
 _PREFETCH = 5_000  # rows of one round trip
@@ -13,7 +13,15 @@ _PREFETCH = 5_000  # rows of one round trip
 # A row's changes are made one after another, each while its lock is held, so their numbers are in that order (the
 # sequence caches none). `at` is the time of the change, a little before its COMMIT.
 _INSTALL = """
-CREATE TABLE effects (task uuid NOT NULL, n integer NOT NULL);
+CREATE TABLE effects (
+    task uuid NOT NULL,
+    n integer NOT NULL,
+    claim uuid NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id()
+);
+
+CREATE TABLE cursors (xid xid8 NOT NULL, task uuid NOT NULL, claim uuid, status text NOT NULL);
 
 CREATE TABLE audit (
     seq bigint GENERATED ALWAYS AS IDENTITY,
@@ -27,38 +35,75 @@ CREATE TABLE audit (
     consumer uuid,
     attempt integer NOT NULL,
     lost_count integer NOT NULL,
-    error_code text
+    error_code text,
+    message text,
+    version integer NOT NULL,
+    run_at timestamptz NOT NULL
 );
 
 CREATE FUNCTION audit_insert() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO audit (at, task, new, claim, consumer, attempt, lost_count)
-    VALUES (clock_timestamp(), NEW.id, NEW.status, NEW.claim_id, NEW.consumer_id, NEW.attempt, NEW.lost_count);
+    INSERT INTO audit (at, task, new, claim, consumer, attempt, lost_count, version, run_at)
+    VALUES (clock_timestamp(), NEW.id, NEW.status, NEW.claim_id, NEW.consumer_id, NEW.attempt, NEW.lost_count,
+        NEW.version, NEW.run_at);
     RETURN NULL;
 END $$;
 
+-- The error of an attempt that is followed by another has gone to the history.
 CREATE FUNCTION audit_update() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    error jsonb := CASE
+        WHEN NEW.status IN ('failed', 'canceled') THEN NEW.error
+        WHEN OLD.status = 'processing' AND NEW.history IS DISTINCT FROM OLD.history THEN NEW.history -> -1
+    END;
 BEGIN
-    INSERT INTO audit (at, task, old, new, old_claim, claim, old_consumer, consumer, attempt, lost_count, error_code)
+    INSERT INTO audit (at, task, old, new, old_claim, claim, old_consumer, consumer, attempt, lost_count, error_code,
+        message, version, run_at)
     VALUES (clock_timestamp(), NEW.id, OLD.status, NEW.status, OLD.claim_id, NEW.claim_id, OLD.consumer_id,
-        NEW.consumer_id, NEW.attempt, NEW.lost_count, NEW.error ->> 'code');
+        NEW.consumer_id, NEW.attempt, NEW.lost_count, error ->> 'code', error ->> 'message', NEW.version, NEW.run_at);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION audit_delete() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO audit (at, task, old, new, old_claim, old_consumer, attempt, lost_count, version, run_at)
+    VALUES (clock_timestamp(), OLD.id, OLD.status, 'deleted', OLD.claim_id, OLD.consumer_id, OLD.attempt,
+        OLD.lost_count, OLD.version, OLD.run_at);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION note_cursor() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO cursors VALUES (pg_current_xact_id(), NEW.id, NEW.claim_id, NEW.status);
     RETURN NULL;
 END $$;
 
 CREATE TRIGGER audit_insert AFTER INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION audit_insert();
 
+-- Ended rows are left alone but for a retry: there each change counts, whatever it changes.
 CREATE TRIGGER audit_update AFTER UPDATE ON tasks FOR EACH ROW
-WHEN ((OLD.status, OLD.claim_id, OLD.consumer_id, OLD.attempt, OLD.lost_count)
+WHEN (OLD.status IN ('completed', 'failed', 'canceled')
+    OR (OLD.status, OLD.claim_id, OLD.consumer_id, OLD.attempt, OLD.lost_count)
     IS DISTINCT FROM (NEW.status, NEW.claim_id, NEW.consumer_id, NEW.attempt, NEW.lost_count))
 EXECUTE FUNCTION audit_update();
+
+CREATE TRIGGER audit_delete AFTER DELETE ON tasks FOR EACH ROW EXECUTE FUNCTION audit_delete();
+
+CREATE TRIGGER note_cursor AFTER UPDATE ON tasks FOR EACH ROW
+WHEN (OLD.cursor::text IS DISTINCT FROM NEW.cursor::text) EXECUTE FUNCTION note_cursor();
 """
 
 _TRANSITIONS = """
 SELECT seq, extract(epoch FROM at)::float8, task, coalesce(old, ''), new,
     coalesce(old_claim::text, ''), coalesce(claim::text, ''),
     coalesce(old_consumer::text, ''), coalesce(consumer::text, ''),
-    attempt, lost_count, coalesce(error_code, '')
+    attempt, lost_count, coalesce(error_code, ''), coalesce(message, ''), version, extract(epoch FROM run_at)::float8
 FROM audit ORDER BY seq
+"""
+_EFFECTS = """
+SELECT effects.task, n, effects.claim, extract(epoch FROM at)::float8, coalesce(cursors.claim::text, ''),
+    coalesce(cursors.status, '')
+FROM effects LEFT JOIN cursors USING (xid, task)
 """
 
 
@@ -79,7 +124,7 @@ async def read_audit(sql: Connection, history: History) -> None:
         history.transitions = [Transition(*row) async for row in _rows(sql, _TRANSITIONS)]
         history.tasks = [dict(row) async for row in _rows(sql, "SELECT * FROM tasks ORDER BY id")]
         history.groups = [dict(row) async for row in _rows(sql, "SELECT * FROM groups ORDER BY id")]
-        history.effects = [(row[0], row[1]) async for row in _rows(sql, "SELECT task, n FROM effects")]
+        history.effects = [Effect(*row) async for row in _rows(sql, _EFFECTS)]
 
 
 def _rows(sql: Connection, query: str) -> AsyncIterator[asyncpg.Record]:

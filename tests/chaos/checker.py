@@ -6,29 +6,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.checks import cancels, claims, creates, groups, moves, reads, work
+from tests.chaos.checks import cancels, claims, creates, groups, moves, outcomes, reads, waits, work
 from tests.chaos.checks.creates import Creates
 from tests.chaos.checks.index import Check, Index, Violation
+from tests.chaos.checks.waits import Waits
 from tests.chaos.history import History, Outcome
 from tests.chaos.keeping import read_history
 
 CHECKS: tuple[Check, ...] = (
     creates.creates,
+    creates.ticks,
     moves.moves,
     moves.retries,
     moves.last_rows,
     claims.fresh,
     claims.held,
     claims.runs,
-    claims.finishes,
+    claims.stops,
+    outcomes.outcomes,
+    outcomes.last_words,
     cancels.cancels,
+    cancels.refusals,
     reads.versions,
+    reads.seen,
     reads.found,
     groups.groups,
     groups.cancels,
+    groups.reads,
     work.effects,
+    work.fences,
     work.keys,
-    work.waits,
+    waits.waits,
+    waits.starts,
 )
 
 
@@ -38,7 +47,7 @@ class Verdict:
 
     creates: Creates
     violations: Sequence[Violation]
-    longest_wait: float  # seconds, of a task that was due outside of faults
+    waits: Waits  # of tasks that were due
     outcomes: Counter[Outcome]  # of all calls
 
     def by_rule(self) -> Counter[str]:
@@ -52,7 +61,7 @@ def check(history: History) -> Verdict:
     return Verdict(
         creates=creates.count_creates(index),
         violations=[violation for each in CHECKS for violation in each(index)],
-        longest_wait=work.longest_wait(index),
+        waits=waits.measure(index),
         outcomes=Counter(call.outcome for call in history.calls),
     )
 

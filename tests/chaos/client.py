@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from pydantic_core import from_json, to_json
 
-from tests.chaos.history import Call, Outcome
+from tests.chaos.history import STATUSES, Call, Outcome
 
 CALL_SECONDS = 10.0
 CONNECTIONS = 64
@@ -23,12 +23,13 @@ class Made(NamedTuple):
     group: str = ""
     status: str = ""
     version: int = 0
+    counts: tuple[int, ...] = ()
 
 
 class Client:
     """Calls one API over a few connections that are kept. Each method is one call, noted in `calls`, and never raises.
 
-    A 2xx is ok. A 4xx is a refusal, so nothing was done. All else is unknown: a 500 stands for a database that did not
+    A 2xx is ok. A 4xx is a refusal, so nothing was done. All else is unknown: a 5xx stands for a database that did not
     answer, also to a COMMIT. What a stream of lines has answered before it broke off is known: `ids` of an unknown
     batch are of tasks that are there.
     """
@@ -44,20 +45,21 @@ class Client:
 
     async def create(self, task: Mapping[str, Any], marker: str, key: str = "") -> Call:
         """POST a task."""
-        return await self._call("create", "POST", "/task", marker=marker, key=key, body=to_json(task))
+        return await self._create("create", "/task", [task], marker, key, to_json(task))
 
     async def batch(self, tasks: Sequence[Mapping[str, Any]], marker: str, key: str = "") -> Call:
         """POST an array of tasks."""
-        return await self._call("batch", "POST", "/task/batch", marker=marker, key=key, body=to_json(tasks))
+        return await self._create("batch", "/task/batch", tasks, marker, key, to_json(tasks))
 
     async def lines(self, tasks: Sequence[Mapping[str, Any]], marker: str, key: str = "") -> Call:
         """POST tasks as lines. They are few, so that they need not be sent and read at once."""
         body = b"".join(to_json(task) + b"\n" for task in tasks)
-        return await self._call("batch", "POST", "/task/batch", marker=marker, key=key, body=body, media_type=_LINES)
+        return await self._create("batch", "/task/batch", tasks, marker, key, body, _LINES)
 
     async def group(self, group: Mapping[str, Any], marker: str, key: str = "") -> Call:
         """POST a group. `ids` are its members', and last its `then` task's."""
-        return await self._call("group", "POST", "/group", marker=marker, key=key, body=to_json(group))
+        then = [group["then"]] if "then" in group else []
+        return await self._create("group", "/group", [*group["tasks"], *then], marker, key, to_json(group))
 
     async def read(self, task_id: str, wait_seconds: float = 0) -> Call:
         """GET a task, when it has ended or at the latest after `wait_seconds`."""
@@ -96,6 +98,21 @@ class Client:
         """Close the connections."""
         await self._session.close()
 
+    async def _create(
+        self,
+        verb: str,
+        path: str,
+        tasks: Sequence[Mapping[str, Any]],
+        marker: str,
+        key: str,
+        body: bytes,
+        media_type: str = _JSON,
+    ) -> Call:
+        asked = tuple(task.get("kind", "") for task in tasks)
+        return await self._call(
+            verb, "POST", path, marker=marker, key=key, body=body, media_type=media_type, asked=asked
+        )
+
     async def _call(
         self,
         verb: str,
@@ -108,6 +125,7 @@ class Client:
         media_type: str = _JSON,
         about: str = "",
         about_group: str = "",
+        asked: tuple[str, ...] = (),
     ) -> Call:
         headers = {} if body is None else {"content-type": media_type}
         if key:
@@ -115,9 +133,9 @@ class Client:
         code, chunks, is_whole = 0, list[bytes](), False
         invoked = time.time()
         try:
-            async with self._session.request(method, path, data=body, headers=headers) as answer:
-                code = answer.status
-                async for chunk in answer.content.iter_any():
+            async with self._session.request(method, path, data=body, headers=headers) as response:
+                code = response.status
+                async for chunk in response.content.iter_any():
                     chunks.append(chunk)
                 is_whole = True
         except (ClientError, OSError, TimeoutError):
@@ -127,13 +145,14 @@ class Client:
         outcome = _outcome(code)
         if media_type == _LINES and chunks and (outcome is Outcome.OK or not is_whole):
             made, is_answered = _from_lines(b"".join(chunks))
-            if not is_answered or body is None or len(made.ids) < body.count(b"\n"):
+            if not is_answered or len(made.ids) < len(asked):
                 outcome = Outcome.UNKNOWN
         elif outcome is Outcome.OK and code != HTTPStatus.NO_CONTENT:
             made = _made(from_json(b"".join(chunks)))
         ids = made.ids if not about else (about,)
         group = about_group or made.group
-        call = Call(verb, marker, key, invoked, ended, outcome, code, ids, group, made.status, made.version)
+        answer = ids, group, made.status, made.version, asked, made.counts
+        call = Call(verb, marker, key, invoked, ended, outcome, code, *answer)
         self._calls.append(call)
         return call
 
@@ -160,7 +179,8 @@ def _made(answer: Any) -> Made:
         return Made(tuple(item["task"]["id"] for item in answer["items"] if "task" in item))
     if "counts" in answer:
         ids = [*answer.get("task_ids", ()), *filter(None, [answer["then_task_id"]])]
-        return Made(tuple(ids), answer["id"], answer["status"])
+        counts = answer["total"], *(answer["counts"][status] for status in STATUSES)
+        return Made(tuple(ids), answer["id"], answer["status"], counts=counts)
     if "id" in answer:
         return Made((answer["id"],), status=answer["status"], version=answer["version"])
     return Made()

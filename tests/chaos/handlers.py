@@ -1,23 +1,26 @@
 """The kinds of tasks that the suite runs (HANDLER_MODULES=tests.chaos.handlers).
 
-Each run notes its start and its end, of whichever kind, as one line in a file of its process in CHAOS_FOLDER: one
-write(2) to a descriptor in append mode, which the kernel keeps whatever becomes of the process. tests/chaos/runs.py
-reads them. The claim is that of the tools which the run was handed; in child processes these are the same.
+Each run notes its start and how it ended, as one line in a file of its process in CHAOS_FOLDER: one write(2) to a
+descriptor in append mode, which the kernel keeps whatever becomes of the process. tests/chaos/runs.py reads them. The
+claim is that of the tools which the run was handed; in child processes these are the same. Results, messages and
+effects carry it too, so that what is recorded under another claim gives itself away.
 """
 
 import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
+from app.core.errors import LostClaimError
 from app.handler_api import Done, Fail, GroupResult, Handler, Options, Payload, Progress, Retry, TaskContext
 
 CHILDREN = "children"  # a queue of its own: a consumer that serves it starts a child, which costs a second of CPU
 AGAIN_SECONDS = 0.05  # between two attempts of what fails at first
-INSERT_EFFECT = "INSERT INTO effects (task, n) SELECT $1, generate_series($2::integer, $3::integer)"
+INSERT_EFFECT = "INSERT INTO effects (task, n, claim) SELECT $1, generate_series($2::integer, $3::integer), $4::uuid"
+_ENDS: dict[type, str] = {Done: "done", Fail: "failed", Retry: "retry"}
 
 _descriptors: dict[int, int] = {}  # by process: a fork does not write into its parent's file
 
@@ -83,18 +86,32 @@ class Then(Marked, kind="chaos_then"):
     group: GroupResult
 
 
-@contextmanager
-def _recorded(task: TaskContext[Any]) -> Iterator[None]:
-    _note(task, "start")
-    try:
-        yield
-    except (asyncio.CancelledError, SystemExit):
-        _note(task, "canceled")
-        raise
-    except BaseException:
-        _note(task, "end")
-        raise
-    _note(task, "end")
+MarkedT = TypeVar("MarkedT", bound=Marked)
+OutcomeT = TypeVar("OutcomeT", bound=Done | Fail | Retry)
+Run = Callable[[MarkedT, TaskContext[Options]], Awaitable[OutcomeT]]
+
+
+def _recorded(run: "Run[MarkedT, OutcomeT]") -> "Run[MarkedT, OutcomeT]":
+    """The same handler, which notes its start and its end."""
+
+    @wraps(run)
+    async def noting(payload: MarkedT, task: TaskContext[Options]) -> OutcomeT:
+        _note(task, "start")
+        try:
+            outcome = await run(payload, task)
+        except (asyncio.CancelledError, SystemExit):
+            _note(task, "canceled")
+            raise
+        except LostClaimError:
+            _note(task, "lost")
+            raise
+        except BaseException:
+            _note(task, "raised")
+            raise
+        _note(task, _ENDS[type(outcome)])
+        return outcome
+
+    return noting
 
 
 def _claim_of(task: TaskContext[Any]) -> str:
@@ -116,53 +133,58 @@ def _note(task: TaskContext[Any], phase: str) -> None:
     os.write(_descriptors[pid], line.encode())
 
 
+@_recorded
 async def _noop(_: Marked, task: TaskContext[Options]) -> Done:
-    with _recorded(task):
-        return _done(task)
+    return _done(task)
 
 
+@_recorded
 async def _sleep(payload: Sleep, task: TaskContext[Options]) -> Done:
-    with _recorded(task):
-        await asyncio.sleep(payload.seconds)
-        return _done(task)
+    await asyncio.sleep(payload.seconds)
+    return _done(task)
 
 
-async def _block(payload: Sleep, task: TaskContext[Options]) -> Done:
-    with _recorded(task):
-        if task.attempt == 1 or not (isinstance(payload, Block) and payload.first):
-            time.sleep(payload.seconds)  # noqa: ASYNC251 - that is what it is for
-        return _done(task)
+@_recorded
+async def _block(payload: Block, task: TaskContext[Options]) -> Done:
+    if task.attempt == 1 or not payload.first:
+        time.sleep(payload.seconds)  # noqa: ASYNC251 - that is what it is for
+    return _done(task)
 
 
+@_recorded
 async def _block_in_child(payload: BlockInChild, task: TaskContext[Options]) -> Done:
     if payload.is_deaf:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return await _block(payload, task)
+    time.sleep(payload.seconds)  # noqa: ASYNC251 - the same
+    return _done(task)
 
 
+@_recorded
 async def _flaky(payload: Flaky, task: TaskContext[Options]) -> Done | Retry:
-    with _recorded(task):
-        return _done(task) if task.attempt > payload.failures else Retry(AGAIN_SECONDS, "Not yet.")
-
-
-async def _failing(_: Failing, task: TaskContext[Options]) -> Fail:
-    with _recorded(task):
-        return Fail("As always.")
-
-
-async def _steps(payload: Steps, task: TaskContext[Options]) -> Done:
-    with _recorded(task):
-        for done in range(task.cursor or 0, payload.rows, payload.step):
-            until = min(done + payload.step, payload.rows)
-            async with task.checkpoint(progress=Progress(until, payload.rows), cursor=until) as db:
-                await db.execute(INSERT_EFFECT, task.id, done + 1, until)
-            await asyncio.sleep(payload.seconds)
+    if task.attempt > payload.failures:
         return _done(task)
+    return Retry(AGAIN_SECONDS, f"Not yet, under claim {_claim_of(task)}.")
 
 
-async def _poison(_: Poison, task: TaskContext[Options]) -> None:
-    with _recorded(task):
-        os.kill(os.getpid(), signal.SIGKILL)
+@_recorded
+async def _failing(_: Failing, task: TaskContext[Options]) -> Fail:
+    return Fail(f"As always, under claim {_claim_of(task)}.")
+
+
+@_recorded
+async def _steps(payload: Steps, task: TaskContext[Options]) -> Done:
+    for done in range(task.cursor or 0, payload.rows, payload.step):
+        until = min(done + payload.step, payload.rows)
+        async with task.checkpoint(progress=Progress(until, payload.rows), cursor=until) as db:
+            await db.execute(INSERT_EFFECT, task.id, done + 1, until, _claim_of(task))
+        await asyncio.sleep(payload.seconds)
+    return _done(task)
+
+
+@_recorded
+async def _poison(_: Poison, task: TaskContext[Options]) -> Done:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return _done(task)
 
 
 # Attempts that fail because PostgreSQL is away count, so there are enough of them.

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+STATUSES = ("pending", "processing", "completed", "failed", "canceled")
+
 
 class Outcome(StrEnum):
     """What a client knows of its call afterwards."""
 
     OK = "ok"  # a 2xx was read: it has happened
-    FAIL = "fail"  # a 4xx, or a 5xx that promises that nothing was done: it has not
-    UNKNOWN = "unknown"  # no answer, or one that promises nothing: it may have happened, or may yet
+    FAIL = "fail"  # a 4xx: it has not
+    UNKNOWN = "unknown"  # no answer, or a 5xx: it may have happened, or may yet
 
 
 class Call(NamedTuple):
@@ -31,23 +33,31 @@ class Call(NamedTuple):
     group: str = ""  # id of the group in the answer
     status: str = ""  # of the task in the answer
     version: int = 0  # of the task in the answer
+    asked: tuple[str, ...] = ()  # kinds of the tasks that are to be made, in their order, a group's `then` last
+    counts: tuple[int, ...] = ()  # of the group in the answer: total, and by status in the order of STATUSES
 
 
 class Transition(NamedTuple):
-    """A row of the audit trigger: one committed change of one task's status, claim, attempt or lost_count."""
+    """A row of the audit trigger: one committed change of one task's status, claim, attempt or lost_count.
+
+    Of a task that has ended, any change.
+    """
 
     seq: int  # in the order in which one task's changes were made
     at: float
     task: str
     old: str  # status before; "" for an INSERT
-    new: str  # status after
+    new: str  # status after; "deleted" for a DELETE
     old_claim: str
     claim: str
     old_consumer: str  # id of the consumer's row
     consumer: str
     attempt: int
     lost_count: int
-    error_code: str  # error.code of a failed task, else ""
+    error_code: str  # of the error that came with it, of a task that failed or is tried again; else ""
+    message: str  # the same error's
+    version: int
+    run_at: float
 
 
 class Run(NamedTuple):
@@ -57,8 +67,19 @@ class Run(NamedTuple):
     task: str
     claim: str
     attempt: int
-    phase: str  # start, end, canceled
+    phase: str  # start; or how it ended: done, failed, retry (as it was returned), canceled, raised, lost (its claim)
     pid: int
+
+
+class Effect(NamedTuple):
+    """A row written through a checkpoint, beside what its transaction has made of the task's row."""
+
+    task: str
+    n: int
+    claim: str  # of the run that wrote it
+    at: float
+    holder: str  # the task's claim, as the transaction's change of the cursor has found it; "": it changed no cursor
+    status: str  # the task's, then
 
 
 class Injected(NamedTuple):
@@ -80,4 +101,4 @@ class History:
     runs: list[Run] = field(default_factory=list)
     tasks: list[Mapping[str, Any]] = field(default_factory=list)  # final rows of `tasks`, all columns
     groups: list[Mapping[str, Any]] = field(default_factory=list)  # final rows of `groups`
-    effects: list[tuple[str, int]] = field(default_factory=list)  # (task, n): rows written through checkpoints
+    effects: list[Effect] = field(default_factory=list)

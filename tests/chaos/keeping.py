@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.history import Call, History, Injected, Outcome, Run, Transition
+from tests.chaos.history import Call, Effect, History, Injected, Outcome, Run, Transition
 
 
 def write_history(history: History, path: Path) -> None:
@@ -25,7 +25,8 @@ def read_history(path: Path) -> History:
             match json.loads(line):
                 case ["call", *fields]:
                     call = Call(*fields)
-                    history.calls.append(call._replace(outcome=Outcome(call.outcome), ids=tuple(call.ids)))
+                    call = call._replace(ids=tuple(call.ids), asked=tuple(call.asked), counts=tuple(call.counts))
+                    history.calls.append(call._replace(outcome=Outcome(call.outcome)))
                 case ["injected", *fields]:
                     history.injected.append(Injected(*fields))
                 case ["transition", *fields]:
@@ -36,8 +37,8 @@ def read_history(path: Path) -> History:
                     history.tasks.append(row)
                 case ["group", row]:
                     history.groups.append(row)
-                case ["effect", task, number]:
-                    history.effects.append((task, number))
+                case ["effect", *fields]:
+                    history.effects.append(Effect(*fields))
     return history
 
 

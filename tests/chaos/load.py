@@ -18,6 +18,7 @@ _TICK_SECONDS = 0.01
 _BURST_SECONDS = 0.2  # of tasks that are made up for after a pause of the driver
 _SCHEDULES = 3
 _POLL_SECONDS = 0.2
+_LAST_SECONDS = 10.0  # for what the last tick has made
 
 _UNENDED = """
 SELECT id, kind, status, attempt, lost_count, consumer_id, is_blocked, run_at
@@ -89,13 +90,14 @@ class Load:
         return stuck + ([f"{calls} calls of clients that got no certain answer"] if calls else [])
 
     async def stop(self) -> None:
-        """Delete the schedules, and close all connections."""
+        """Delete the schedules, let their last tasks end, and close all connections. The load must have settled."""
         works = list(self._under_way) + ([self._pacing] if self._pacing else [])
         for work in works:
             work.cancel()
         await asyncio.gather(*works, return_exceptions=True)
         for name in self._schedules:
-            await self._clients[0].delete_schedule(name)
+            await self._actions.insist(partial(self._clients[0].delete_schedule, name))
+        await self.settle(_LAST_SECONDS)
         for client in self._clients:
             await client.close()
 

@@ -112,7 +112,7 @@ class Report:
             f"- {', '.join(did)}, in {self.took / 60:.1f} minutes",
             f"- {made}: **{counts}**, {creates.recovered:,} recovered (their client never got an answer)",
             f"- exits that nobody asked for: {self._exits()}",
-            f"- longest wait of a task that was due outside of faults: {self.verdict.longest_wait:.2f} s",
+            f"- waits of tasks that were due, {self.verdict.waits}",
         ]
 
     def _found(self) -> list[str]:

@@ -33,7 +33,7 @@ class Watch:
         self._awaited: dict[tuple[str, str], asyncio.Future[Run]] = {}
 
     async def seen(self, task_id: str, phase: str, seconds: float) -> Run | None:
-        """Wait for the start, end or canceled of a task; None where it does not come in time."""
+        """Wait for a phase of a run of a task; None where it does not come in time."""
         key = task_id, phase
         if key in self._seen:
             return self._seen[key]

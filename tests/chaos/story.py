@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from tests.chaos.history import Call, History, Injected, Outcome, Run, Transition
+from tests.chaos.history import Call, Effect, History, Injected, Outcome, Run, Transition
 
 START = 1_000_020.0  # a whole minute, long ago
 GROUP = "group"
@@ -22,29 +22,32 @@ class Story:
         content = {"marker": marker, "index": index} if marker else {}
         row = {
             "id": name,
-            "kind": "noop",
+            "kind": "chaos_noop",
             "status": "",
             "content": content | columns.pop("more", {}),
             "run_at": START + at,
             "concurrency_limit": 1,
             **dict.fromkeys(("attempt", "lost_count", "version"), 0),
-            **dict.fromkeys(("claim_id", "group_id", "concurrency_key", "callback_of", "result", "error")),
+            **dict.fromkeys(("claim_id", "group_id", "concurrency_key", "callback_of")),
+            **dict.fromkeys(("result", "error", "max_attempts", "cursor")),
             **columns,
         }
         self.rows[name] = row
         self.history.tasks.append(row)
         self.move(name, "pending", at)
 
-    def move(self, name: str, new: str, at: float, *, error_code: str = "", **columns: Any) -> None:
+    def move(self, name: str, new: str, at: float, *, code: str = "", message: str = "", **columns: Any) -> None:
         """A row changes, and so the audit notes it."""
         row = self.rows[name]
         old, old_claim = row["status"], row["claim_id"]
+        if new == "failed":
+            columns["error"] = {"code": code, "message": message, "attempt": row["attempt"]}
         row.update(columns, status=new, version=row["version"] + 1)
         claims = old_claim or "", row["claim_id"] or ""
         consumer = "consumer" if row["claim_id"] else ""
         counts = row["attempt"], row["lost_count"]
         change = (len(self.history.transitions) + 1, START + at, name, old, new, *claims, "", consumer, *counts)
-        self.history.transitions.append(Transition(*change, error_code))
+        self.history.transitions.append(Transition(*change, code, message, row["version"], row["run_at"]))
 
     def claim(self, name: str, at: float) -> None:
         """A consumer claims it and starts its handler."""
@@ -61,8 +64,25 @@ class Story:
 
     def complete(self, name: str, at: float) -> None:
         """Its handler ends, and its consumer says so."""
-        self.run(name, at, "end")
+        self.run(name, at, "done")
         self.move(name, "completed", at, result={"claim": self.rows[name]["claim_id"]})
+
+    def again(self, name: str, at: float) -> None:
+        """Its handler asks to be tried again, and its consumer says so."""
+        self.run(name, at, "retry")
+        self.move(name, "pending", at, code="handler_error", message=f"Not yet, {self.rows[name]['claim_id']}.")
+
+    def fail(self, name: str, at: float) -> None:
+        """Its handler gives up, and its consumer says so."""
+        self.run(name, at, "failed")
+        self.move(name, "failed", at, code="handler_error", message=f"As always, {self.rows[name]['claim_id']}.")
+
+    def write(self, name: str, number: int, at: float, **fields: Any) -> None:
+        """Its handler writes a number through a checkpoint."""
+        row = self.rows[name]
+        row["cursor"] = number
+        effect = Effect(name, number, row["claim_id"], START + at, row["claim_id"], row["status"])
+        self.history.effects.append(effect._replace(**fields))
 
     def call(self, verb: str, at: float, *ids: str, **fields: Any) -> None:
         """A client calls and is answered within 0.1 s."""
@@ -93,6 +113,11 @@ class Story:
         calls = self.history.calls
         place = next(place for place, call in enumerate(calls) if call.verb == verb and name in call.ids)
         calls[place] = calls[place]._replace(**fields)
+
+    def edit_group_read(self, **fields: Any) -> None:
+        """Make the read of the group another."""
+        place = next(place for place, call in enumerate(self.history.calls) if call.verb == "read_group")
+        self.history.calls[place] = self.history.calls[place]._replace(**fields)
 
     def drop(self, name: str) -> None:
         """Make the task vanish, with all that was known of its runs."""
@@ -128,25 +153,32 @@ def _simple(story: Story) -> None:
 
 
 def _troubled(story: Story) -> None:
-    story.create("recovered", 3, "recovered", more={"rows": 2})
+    story.create("recovered", 3, "recovered", kind="chaos_steps", more={"rows": 2})
     story.call("create", 3, "recovered", marker="recovered", code=201)
     story.claim("recovered", 3.1)
-    story.history.effects.append(("recovered", 1))
+    story.write("recovered", 1, 3.2)
     story.move("recovered", "pending", 4, claim_id=None, lost_count=1)
     story.claim("recovered", 4.1)
-    story.history.effects.append(("recovered", 2))
+    story.write("recovered", 2, 4.15)
     story.complete("recovered", 4.2)
     story.create("failed", 3, "failed")
     story.call("create", 3, "failed", marker="failed", code=201)
     story.claim("failed", 3.1)
-    story.move("failed", "pending", 3.2)  # tried again, under the claim that it had
+    story.again("failed", 3.2)
     story.claim("failed", 3.3)
-    story.move("failed", "failed", 3.4, error_code="handler_error", error={"attempt": 2})
-    story.call("retry", 3.5, "failed", status="pending")
+    story.fail("failed", 3.4)
+    story.call("retry", 3.5, "failed", status="pending", version=6)
     story.move("failed", "pending", 3.55, claim_id=None, attempt=0, error=None)
     story.claim("failed", 3.6)
-    story.move("failed", "failed", 3.7, error_code="handler_error", error={"attempt": 1})
-    story.create("canceled", 3, "canceled")
+    story.fail("failed", 3.7)
+    story.create("released", 3, "released", kind="chaos_sleep")
+    story.call("create", 3, "released", marker="released", code=201)
+    story.claim("released", 3.1)
+    story.run("released", 3.2, "canceled")
+    story.move("released", "pending", 3.2, claim_id=None, attempt=0)
+    story.claim("released", 3.3)
+    story.complete("released", 3.4)
+    story.create("canceled", 3, "canceled", kind="chaos_sleep")
     story.call("create", 3, "canceled", marker="canceled", code=201)
     story.claim("canceled", 3.1)
     story.call("cancel", 3.2, "canceled", status="canceled", version=3)
@@ -159,7 +191,8 @@ def _grouped(story: Story) -> None:
     for index, name in enumerate(("member-a", "member-b")):
         columns = {"group_id": GROUP, "concurrency_key": "key"}
         story.create(name, 5, "group", index, **columns)
-    story.call("group", 5, "member-a", "member-b", "then", marker="group", code=201, group=GROUP)
+    made = {"marker": "group", "code": 201, "group": GROUP, "asked": ("chaos_noop",) * 3}
+    story.call("group", 5, "member-a", "member-b", "then", **made)
     story.claim("member-a", 5.1)
     story.complete("member-a", 5.2)
     story.claim("member-b", 5.3)
@@ -170,6 +203,7 @@ def _grouped(story: Story) -> None:
     story.complete("then", 5.7)
     ended = {"ended_at": START + 5.5, "canceled_at": None, "then_id": "then"}
     story.history.groups.append({"id": GROUP, "total": 2, **ended})
+    story.call("read_group", 8, group=GROUP, status="ended", counts=(2, 0, 0, 2, 0, 0))
 
 
 def _by_itself(story: Story) -> None:
@@ -177,6 +211,11 @@ def _by_itself(story: Story) -> None:
     story.create("tick", 0, "schedule")
     story.claim("tick", 0.1)
     story.complete("tick", 0.2)
+    story.create("by hand", 1, "schedule")
+    story.call("schedule", 1, "by hand", marker="schedule", status="pending", version=1)
+    story.claim("by hand", 1.1)
+    story.complete("by hand", 1.2)
+    story.call("delete_schedule", 3, marker="schedule", code=204)
     story.create("callback", 2, kind="callback", callback_of="plain")
     story.move("callback", "canceled", 2.5)
     story.call("read", 6.5, "plain", status="completed", version=3)

@@ -1,10 +1,14 @@
 """I3: 200 on cancel means canceled for ever."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
-from tests.chaos.checks.index import Index, Violation, clock, said
+from tests.chaos.checks.index import LONGEST_COMMIT_SECONDS, Index, Violation, clock, said
+from tests.chaos.history import Transition
 
 OVERRIDDEN, DENIED, SEEN_LIVE = "cancel overridden", "cancel answered with another status", "canceled, then seen live"
+REFUSED = "cancel refused of a live task"
+_CONFLICT = frozenset({400, 409})
 
 
 def cancels(index: Index) -> Iterator[Violation]:
@@ -28,3 +32,21 @@ def cancels(index: Index) -> Iterator[Violation]:
         if call.status not in {"canceled", ""} and call.invoked > told.get(task, call.invoked):
             times = f"told at {clock(told[task])}, read at {clock(call.invoked)}"
             yield Violation(SEEN_LIVE, f"task {task} is {call.status} in version {call.version}; {times}")
+
+
+def refusals(index: Index) -> Iterator[Violation]:
+    """Whoever is told that a task can't be canceled is told so of one that had completed or failed."""
+    for call in index.calls["cancel"]:
+        if call.code in _CONFLICT:
+            chain = index.chains.get(call.ids[0], [])
+            if not any(
+                _has_ended(change, after, call.invoked, call.ended) for change, after in pairwise([*chain, None])
+            ):
+                yield Violation(REFUSED, f"task {call.ids[0]}: {call.code} at {clock(call.ended)}")
+
+
+def _has_ended(change: Transition | None, after: Transition | None, invoked: float, ended: float) -> bool:
+    """Whether the task was, at some moment of the call, where this change left it, and that is an end."""
+    if change is None or change.new not in {"completed", "failed"} or change.at > ended:
+        return False
+    return after is None or after.at > invoked - LONGEST_COMMIT_SECONDS

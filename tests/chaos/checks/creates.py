@@ -1,13 +1,16 @@
 """Creates, as for a total queue: what was acknowledged is there once, and what nobody asked for is not."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.chaos.checks.index import Index, Row, Violation, clock
 from tests.chaos.history import Call, Outcome
 
-LOST, UNEXPECTED, DUPLICATED = "lost", "unexpected", "duplicated"
+LOST, UNEXPECTED, DUPLICATED, SILENT = "lost", "unexpected", "duplicated", "schedule without ticks"
+TICK_SECONDS = 60.0  # of all schedules here
+LONGEST_TICK_SECONDS = 3 * TICK_SECONDS  # from one to the next, also where nobody was there for a while
 SCHEDULES = ("put_schedule", "schedule")
 CREATES = ("create", "batch", "group")
 
@@ -35,6 +38,20 @@ def creates(index: Index) -> Iterator[Violation]:
     return count_creates(index).violations()
 
 
+def ticks(index: Index) -> Iterator[Violation]:
+    """An acknowledged schedule makes a task each minute, until it is deleted."""
+    made: dict[str, list[float]] = defaultdict(list)
+    for row in index.rows.values():
+        if row.run_at % TICK_SECONDS == 0:
+            made[row.marker].append(row.run_at)
+    ended = {call.marker: call.invoked for call in index.calls["delete_schedule"]}
+    for call in index.acknowledged("put_schedule"):
+        times = [call.ended, *sorted(made[call.marker]), ended.get(call.marker, index.now)]
+        for before, after in pairwise(times):
+            if after - before > LONGEST_TICK_SECONDS:
+                yield Violation(SILENT, f"{call.marker} from {clock(before)} to {clock(after)}")
+
+
 def count_creates(index: Index) -> Creates:
     """Compare what was asked for with what there is."""
     found = Creates()
@@ -49,6 +66,9 @@ def count_creates(index: Index) -> Creates:
     found.attempted = len(intents)
     for marker, calls in intents.items():
         _judge(found, index, unborn, marker, calls, made.pop(marker, []))
+    for call in index.acknowledged("schedule"):
+        found.acknowledged += len(call.ids)
+        found.lost += [_lost(task, call) for task in call.ids if task not in index.rows]
     scheduled = {call.marker for verb in SCHEDULES for call in index.calls[verb]}
     for marker, rows in made.items():
         if marker in scheduled:
@@ -67,7 +87,12 @@ def _judge(found: Creates, index: Index, unborn: set[str], marker: str, calls: l
         found.duplicated.append(f"intent {marker}: {len(answers)} answers, {' and '.join(map(str, answers))}")
     for task, call in known.items():
         if task not in index.rows and task not in unborn:
-            found.lost.append(f"task {task}, acknowledged by {call.verb} {call.code} at {clock(call.ended)} ({marker})")
+            found.lost.append(_lost(task, call))
+    found.lost += [
+        f"intent {marker}: asked for {len(call.asked) or 1}, answered with {call.ids}"
+        for call in answers.values()
+        if len(call.ids) != (len(call.asked) or 1)
+    ]
     places: dict[object, Row] = {}
     for row in rows:
         place = row.content.get("index", 0)
@@ -78,15 +103,24 @@ def _judge(found: Creates, index: Index, unborn: set[str], marker: str, calls: l
         elif all(call.outcome is Outcome.FAIL for call in calls):
             found.unexpected.append(f"{_shown(row)}, refused with {calls[0].code} at {clock(calls[0].ended)}")
         places[place] = row
+    found.unexpected += _of_other_kinds(calls[0].asked, places)
     if not answers:
         found.recovered += sum(row.id not in known for row in rows)
+
+
+def _of_other_kinds(asked: Sequence[str], places: Mapping[object, Row]) -> Iterator[str]:
+    """What is not of the kind that was asked for in its place; -1 is the last, a `then`."""
+    for place, row in places.items():
+        kind = asked[place] if isinstance(place, int) and -1 <= place < len(asked) else "nothing"
+        if asked and row.kind != kind:
+            yield f"{_shown(row)}, and {kind} was asked for"
 
 
 def _judge_ticks(found: Creates, name: str, rows: list[Row]) -> None:
     """A tick's task is due at the tick, a whole minute; what a client has run is not, but for one in 60 million."""
     ticks: dict[float, Row] = {}
     for row in rows:
-        if row.run_at % 60 == 0 and row.run_at in ticks:
+        if row.run_at % TICK_SECONDS == 0 and row.run_at in ticks:
             found.duplicated.append(f"schedule {name}, tick {clock(row.run_at)}: {ticks[row.run_at].id} and {row.id}")
         ticks[row.run_at] = row
 
@@ -94,6 +128,10 @@ def _judge_ticks(found: Creates, name: str, rows: list[Row]) -> None:
 def _is_ours(index: Index, row: Row) -> bool:
     """Whether Taskmill makes it by itself: the telling of an end, or of what another task has spawned."""
     return bool(row.callback_of) and (row.callback_of in index.rows or row.callback_of in index.groups)
+
+
+def _lost(task: str, call: Call) -> str:
+    return f"task {task}, acknowledged by {call.verb} {call.code} at {clock(call.ended)} ({call.marker})"
 
 
 def _shown(row: Row) -> str:

@@ -4,21 +4,27 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tests.chaos.checks.index import ENDED, Index, Row, Violation, clock, seconds
-from tests.chaos.history import Outcome, Transition
+from tests.chaos.checks.index import (
+    ENDED,
+    LONGEST_COMMIT_SECONDS,
+    Index,
+    Row,
+    Violation,
+    clock,
+    said,
+    seconds,
+    status_at,
+)
+from tests.chaos.history import STATUSES, Transition
 
 INCOMPLETE, OPEN, EARLY = "group incomplete", "group open", "group ended early"
 NO_THEN, MISCOUNTED, UNCANCELED = "wrong `then`", "group miscounted", "member outlived its group's cancel"
-
-LONGEST_COMMIT_SECONDS = 2.0  # between a change, by its own time, and when others see it
+MISREAD = "group read with wrong counts"
 
 
 def groups(index: Index) -> Iterator[Violation]:
     """All members or none; the end when all have ended; `then` once, with the counts of that moment."""
-    members: dict[str, list[Row]] = defaultdict(list)
-    for row in index.rows.values():
-        if row.group:
-            members[row.group].append(row)
+    members = _members(index)
     for row_id in members.keys() - index.groups.keys():
         yield Violation(INCOMPLETE, f"group {row_id} is not there, but {len(members[row_id])} members are")
     for group_id, group in index.groups.items():
@@ -26,14 +32,53 @@ def groups(index: Index) -> Iterator[Violation]:
 
 
 def cancels(index: Index) -> Iterator[Violation]:
-    """200 on the cancel of a group: its members have ended by then, and nothing follows."""
-    for call in index.calls["cancel_group"]:
-        group = index.groups.get(call.group)
-        if call.outcome is Outcome.OK and group is not None and not group["canceled_at"]:
-            yield Violation(UNCANCELED, f"group {call.group}: 200 at {clock(call.ended)}, and not canceled")
+    """200 on the cancel of a group: its members have ended by then, and none goes on but by a client's retry."""
+    members = _members(index)
+    told: dict[str, float] = {}
+    for call in index.acknowledged("cancel_group"):
+        told[call.group] = min(call.ended, told.get(call.group, call.ended))
+    for group_id, ended in told.items():
+        group = index.groups.get(group_id)
+        if group is None or not group["canceled_at"]:
+            yield Violation(UNCANCELED, f"group {group_id}: 200 at {clock(ended)}, and not canceled")
+        for row in members[group_id]:
+            for change in index.chains.get(row.id, ()):
+                if change.old == "failed":
+                    break
+                if change.at > ended:
+                    yield Violation(UNCANCELED, f"{said(change)}; group {group_id}: 200 at {clock(ended)}")
 
 
-def _status_at(chain: Sequence[Transition], at: float) -> str:
+def reads(index: Index) -> Iterator[Violation]:
+    """Each answer counts all members once, as they were at some moment of the call."""
+    members = _members(index)
+    for call in index.acknowledged("read_group", "cancel_group"):
+        if not call.counts:
+            continue
+        total, *counts = call.counts
+        begun, ended = call.invoked - LONGEST_COMMIT_SECONDS, call.ended
+        chains = [index.chains.get(row.id, ()) for row in members[call.group]]
+        fixed = Counter(status_at(chain, ended) for chain in chains if not _changes(chain, begun, ended))
+        real = f"{total - fixed.total()} of {total} changing, the others {dict(fixed)}"
+        is_possible = all(count >= fixed[status] for status, count in zip(STATUSES, counts, strict=True))
+        if sum(counts) != total or total != len(chains) or not is_possible or fixed["not there"]:
+            shown = f"{call.verb} at {clock(ended)} shows {dict(zip(STATUSES, counts, strict=True))} of {total}"
+            yield Violation(MISREAD, f"group {call.group}: {shown}; {real}")
+
+
+def _members(index: Index) -> dict[str, list[Row]]:
+    members: dict[str, list[Row]] = defaultdict(list)
+    for row in index.rows.values():
+        if row.group:
+            members[row.group].append(row)
+    return members
+
+
+def _changes(chain: Sequence[Transition], begun: float, ended: float) -> bool:
+    return any(begun <= change.at <= ended for change in chain)
+
+
+def _status_at_end(chain: Sequence[Transition], at: float) -> str:
     """Of a member when its group has ended. A client's retry that was committed only after that is none before."""
     status = "not there"
     for change in chain:
@@ -52,7 +97,7 @@ def _group(index: Index, group_id: str, group: Mapping[str, Any], members: list[
         return
     at_end: Counter[str] = Counter()
     for row in members:
-        status = _status_at(index.chains.get(row.id, ()), ended_at)
+        status = _status_at_end(index.chains.get(row.id, ()), ended_at)
         at_end[status] += 1
         if status not in ENDED:
             yield Violation(EARLY, f"group {group_id} at {clock(ended_at)}, when member {row.id} was {status}")

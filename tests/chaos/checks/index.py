@@ -1,13 +1,15 @@
 """A history sorted once for all checks, and what a violation is."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from math import inf
 from typing import Any, NamedTuple, TypeAlias
 
 from tests.chaos.history import Call, History, Outcome, Run, Transition
 
 ENDED = frozenset({"completed", "failed", "canceled"})
+LONGEST_COMMIT_SECONDS = 2.0  # between a change, by its own time, and when others see it
 
 
 class Violation(NamedTuple):
@@ -39,11 +41,22 @@ class Row(NamedTuple):
     content: Mapping[str, Any]
     result: Any
     error: Mapping[str, Any]
+    max_attempts: int
+    cursor: Any
 
     @property
     def marker(self) -> str:
         """Which intent made it; "" for what Taskmill makes by itself."""
         return str(self.content.get("marker", ""))
+
+
+class Life(NamedTuple):
+    """From when to when a claim held its task; to infinity where it still does."""
+
+    task: str
+    consumer: str
+    begun: float
+    ended: float
 
 
 class Index:
@@ -58,6 +71,7 @@ class Index:
             self.chains[change.task].append(change)
         for chain in self.chains.values():
             chain.sort()  # by seq
+        self.lives = _lives(history.transitions)  # by claim
         self.runs: dict[str, list[Run]] = defaultdict(list)
         for run in history.runs:
             self.runs[run.claim].append(run)
@@ -92,6 +106,26 @@ def seconds(time: Any) -> float:
     return time.timestamp() if isinstance(time, datetime) else float(time or 0)
 
 
+def status_at(chain: Sequence[Transition], at: float) -> str:
+    """Of a task at a time, by the times of the changes themselves."""
+    status = "not there"
+    for change in chain:
+        if change.at > at:
+            break
+        status = change.new
+    return status
+
+
+def _lives(changes: Iterable[Transition]) -> dict[str, Life]:
+    lives: dict[str, Life] = {}
+    for change in changes:
+        if change.old == "processing" and change.old_claim in lives:
+            lives[change.old_claim] = lives[change.old_claim]._replace(ended=change.at)
+        if change.new == "processing":
+            lives.setdefault(change.claim, Life(change.task, change.consumer, change.at, inf))
+    return lives
+
+
 def _row(row: Mapping[str, Any]) -> Row:
     content = row["content"]
     return Row(
@@ -110,4 +144,6 @@ def _row(row: Mapping[str, Any]) -> Row:
         content=content if isinstance(content, dict) else {},
         result=row["result"],
         error=row["error"] or {},
+        max_attempts=row["max_attempts"] or 0,
+        cursor=row["cursor"],
     )

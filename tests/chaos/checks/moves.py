@@ -17,7 +17,7 @@ _MOVES = frozenset(
 def moves(index: Index) -> Iterator[Violation]:
     """I2: each transition is a legal one, and begins where the one before it ended."""
     for chain in index.chains.values():
-        status, claim = "", ""
+        status, claim, version = "", "", 0
         for change in chain:
             if (change.old, change.old_claim) != (status, claim):
                 yield Violation(BROKEN, f"{said(change)}, but it was {status or 'nothing'} under claim {claim or '-'}")
@@ -25,7 +25,9 @@ def moves(index: Index) -> Iterator[Violation]:
                 yield Violation(OVERWRITTEN, said(change))
             elif (change.old, change.new) not in _MOVES:
                 yield Violation(ILLEGAL, said(change))
-            status, claim = change.new, change.claim
+            if change.old and change.version <= version:
+                yield Violation(BROKEN, f"{said(change)}, in version {change.version} after {version}")
+            status, claim, version = change.new, change.claim, change.version
 
 
 def retries(index: Index) -> Iterator[Violation]:
@@ -45,7 +47,10 @@ def retries(index: Index) -> Iterator[Violation]:
 
 
 def last_rows(index: Index) -> Iterator[Violation]:
-    """I5 and the audit itself: at the end all that is due has ended, and each row is what its last transition left."""
+    """I5 and the audit itself: at the end all that is due has ended, and each row is what its last transition left.
+
+    Nobody deletes tasks here, and nothing is old enough to be pruned.
+    """
     for row in index.rows.values():
         chain = index.chains.get(row.id)
         last = chain[-1] if chain else None
@@ -53,8 +58,12 @@ def last_rows(index: Index) -> Iterator[Violation]:
         if not is_as_left:
             shown = said(last) if last else "no transition"
             yield Violation(ELSEWHERE, f"task {row.id} is {row.status} under {row.claim or '-'}; last: {shown}")
+        elif last and row.version < last.version:
+            yield Violation(ELSEWHERE, f"task {row.id} has version {row.version}; last: {said(last)}")
         if row.status not in ENDED and row.run_at <= index.now:
             yield Violation(STUCK, f"task {row.id} ({row.kind}) is still {row.status} when all has settled")
+    for task in index.chains.keys() - index.rows.keys():
+        yield Violation(ELSEWHERE, f"task {task} is gone; last: {said(index.chains[task][-1])}")
 
 
 def _is_reopened(change: Transition) -> bool:

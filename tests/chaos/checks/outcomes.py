@@ -1,0 +1,89 @@
+"""I4, seen from the work: what becomes of a task is what the run of its claim came to, and nobody else's.
+
+A write that is fenced by status alone looks like any other among the transitions: its handler's notes give it away.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from tests.chaos.checks.claims import is_unruly
+from tests.chaos.checks.index import Index, Row, Violation, clock, said
+from tests.chaos.handlers import HANDLERS
+from tests.chaos.history import Run, Transition
+
+STALE, NO_END, UNLIKE = "stale finish", "ended without its run", "not what its handler did"
+GIVEN_AWAY, GIVEN_UP = "given back while its handler ran", "failed with attempts left"
+
+_MOST_ATTEMPTS = {handler.kind: handler.max_attempts for handler in HANDLERS}
+# How the run may have ended, by what became of its task; a cancel does not ask.
+_ALLOWED = {"completed": {"done"}, "failed": {"failed", "retry", "raised"}, "pending": {"retry", "raised"}}
+_CLOCK_SECONDS = 0.005  # by which a note may seem to come after what followed it
+# Ends that no handler notes: a time that is over, and a child process that has died of something else.
+_TIMEOUT, _DIED = "timeout", "The handler's process died"
+
+
+def outcomes(index: Index) -> Iterator[Violation]:
+    """Whatever takes a task out of `processing` follows from how the run of that claim has ended."""
+    for task, chain in index.chains.items():
+        row = index.rows.get(task)
+        if row is None or row.kind not in _MOST_ATTEMPTS:
+            continue
+        claims = {change.claim for change in chain if change.claim}
+        lost = 0
+        for change in chain:
+            if change.old == "processing" and change.lost_count == lost:
+                yield from _judge(row, change, index.runs.get(change.old_claim, ()), claims - {change.old_claim})
+            lost = change.lost_count
+
+
+def last_words(index: Index) -> Iterator[Violation]:
+    """The result or error in an ended row is that of the claim under which it ended."""
+    for row in index.rows.values():
+        chain = index.chains.get(row.id)
+        if row.kind not in _MOST_ATTEMPTS or not chain:
+            continue
+        shown, last = f"task {row.id} ({row.kind}) {row.status} under claim {row.claim}", chain[-1]
+        if row.status == "completed" and row.result != {"claim": row.claim}:
+            by = row.result.get("claim") if isinstance(row.result, dict) else None
+            yield Violation(UNLIKE if by in {None, row.claim} else STALE, f"{shown} with the result {row.result}")
+        elif row.status == "failed":
+            told = row.error.get("code"), row.error.get("message"), row.error.get("attempt")
+            if told != (last.error_code, last.message, row.attempt) or not row.error.get("code"):
+                is_stale = row.error.get("attempt", row.attempt) != row.attempt
+                yield Violation(STALE if is_stale else UNLIKE, f"{shown} in attempt {row.attempt}: {row.error}")
+
+
+def _judge(row: Row, change: Transition, notes: Sequence[Run], others: set[str]) -> Iterator[Violation]:
+    """Of a change that is no recovery. `others`: the claims that the task has had besides."""
+    started = any(note.phase == "start" and note.at <= change.at for note in notes)
+    ends = {note.phase for note in notes if note.phase != "start" and note.at <= change.at + _CLOCK_SECONDS}
+    words = f"{said(change)}, {change.error_code or '-'} {change.message!r}; its run: {_shown(notes)}"
+    if change.new == "pending" and not change.claim:
+        if started and not ends and not is_unruly(row.kind):
+            yield Violation(GIVEN_AWAY, words)
+    elif change.new in _ALLOWED and (started or not _is_put_off(row, change)):
+        if change.new == "failed" and "failed" not in ends and change.attempt - change.lost_count < _most(row):
+            yield Violation(GIVEN_UP, words)
+        yield from _compare(change, ends, others, words)
+
+
+def _compare(change: Transition, ends: set[str], others: set[str], words: str) -> Iterator[Violation]:
+    if any(claim in change.message for claim in others):
+        yield Violation(STALE, words)
+    elif ends & _ALLOWED[change.new]:
+        if not ends & {"raised", "done"} and change.old_claim not in change.message:
+            yield Violation(UNLIKE, words)
+    elif not change.message.startswith(_DIED) and not (change.error_code == _TIMEOUT and ends <= {"canceled"}):
+        yield Violation(UNLIKE if ends else NO_END, words)
+
+
+def _most(row: Row) -> int:
+    return row.max_attempts or _MOST_ATTEMPTS[row.kind]
+
+
+def _is_put_off(row: Row, change: Transition) -> bool:
+    """Since no child process could be started."""
+    return change.new == "pending" and row.kind.endswith("_in_child")
+
+
+def _shown(notes: Sequence[Run]) -> str:
+    return ", ".join(f"{note.phase} {clock(note.at)} by {note.pid}" for note in notes) or "none"

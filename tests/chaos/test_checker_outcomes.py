@@ -1,0 +1,198 @@
+"""The checker says so when a task becomes what its handler did not make of it, or a client sees what never was."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.chaos.checker import check
+from tests.chaos.checks import cancels, claims, creates, moves, outcomes, reads
+from tests.chaos.history import Outcome, Run
+from tests.chaos.story import START, Story, good
+from tests.chaos.weakened import Proof
+
+
+def _forget_reads(story: Story, name: str) -> None:
+    story.history.calls = [call for call in story.history.calls if call.verb != "read" or name not in call.ids]
+
+
+def _failed_though_done(story: Story) -> None:
+    """With a neighbour's message, and a code of which its handler knows nothing."""
+    _forget_reads(story, "plain")
+    error = {"code": "timeout", "message": "someone else's", "attempt": 1}
+    story.edit_change("plain", 2, new="failed", error_code="timeout", message="someone else's")
+    story.rows["plain"].update(status="failed", result=None, error=error, max_attempts=1)
+
+
+def _completed_though_failed(story: Story) -> None:
+    story.edit_change("failed", 7, new="completed", error_code="", message="")
+    story.rows["failed"].update(status="completed", error=None, result={"claim": "failed-3"})
+
+
+def _twice_held(story: Story) -> None:
+    """A lost its claim, and B's handler runs."""
+    story.create("x", 1, "x", kind="chaos_sleep")
+    story.call("create", 1, "x", marker="x", code=201)
+    story.claim("x", 1.1)
+    story.move("x", "pending", 2, claim_id=None, lost_count=1)
+    story.claim("x", 2.1)
+
+
+def _end_twice_held(story: Story) -> None:
+    """B's handler ends, and C's."""
+    story.claim("x", 2.3)
+    story.history.runs.append(Run(START + 2.4, "x", "x-2", 2, "done", 2))
+    story.complete("x", 2.5)
+
+
+def _released_by_another(story: Story) -> None:
+    _twice_held(story)
+    story.move("x", "pending", 2.2, claim_id=None, attempt=1)
+    _end_twice_held(story)
+
+
+def _retried_by_another(story: Story, message: str) -> None:
+    _twice_held(story)
+    story.move("x", "pending", 2.2, code="handler_error", message=message)
+    _end_twice_held(story)
+
+
+def _canceled_too_late(story: Story) -> None:
+    """B's handler is stopped since A has given B's claim back."""
+    story.edit_change("released", 2, at=START + 3.15)
+
+
+def _given_up(story: Story) -> None:
+    story.create("x", 1, "x")
+    story.call("create", 1, "x", marker="x", code=201)
+    story.claim("x", 1.1)
+    story.run("x", 1.2, "retry")
+    story.move("x", "failed", 1.2, code="handler_error", message="Not yet, x-1.")
+
+
+def _runs_on(story: Story) -> None:
+    """Started after the cancel, and never stopped, by a consumer that is well."""
+    runs = [run for run in story.history.runs if run.claim != "canceled-1"]
+    story.history.runs = [*runs, Run(START + 5, "canceled", "canceled-1", 1, "start", 1)]
+    story.create("later", 40, "later")
+    story.call("create", 40, "later", marker="later", code=201)
+    story.claim("later", 40.1)
+    story.complete("later", 40.2)
+
+
+def _vanished(story: Story) -> None:
+    """Its transitions are there."""
+    story.history.tasks = [row for row in story.history.tasks if row["id"] != "unknown"]
+
+
+def _deleted(story: Story) -> None:
+    story.move("unknown", "deleted", 3)
+    _vanished(story)
+
+
+def _touched(story: Story) -> None:
+    """Another result of the same task."""
+    story.move("unknown", "completed", 3, result={"claim": "unknown-1", "more": 1})
+
+
+CASES: dict[str, tuple[Callable[[Story], Any], set[str]]] = {
+    # Outcomes.
+    "failed, though its handler was done": (_failed_though_done, {outcomes.UNLIKE}),
+    "completed, though its handler failed": (_completed_though_failed, {outcomes.UNLIKE}),
+    "completed without a result": (lambda s: s.rows["plain"].update(result=None), {outcomes.UNLIKE}),
+    "completed with an empty result": (lambda s: s.rows["plain"].update(result={}), {outcomes.UNLIKE}),
+    "failed without an error": (lambda s: s.rows["failed"].update(error=None), {outcomes.UNLIKE}),
+    "failed with another error": (
+        lambda s: s.rows["failed"]["error"].update(message="someone else's"),
+        {outcomes.UNLIKE},
+    ),
+    "failed with attempts left": (_given_up, {outcomes.GIVEN_UP}),
+    "given back by another": (_released_by_another, {outcomes.GIVEN_AWAY}),
+    "given back before its handler was stopped": (_canceled_too_late, {outcomes.GIVEN_AWAY}),
+    "tried again by another": (lambda s: _retried_by_another(s, "Not yet, x-1."), {outcomes.STALE}),
+    "tried again by nobody": (lambda s: _retried_by_another(s, "Not yet."), {outcomes.NO_END}),
+    # Claims.
+    "a run that does not stop": (_runs_on, {claims.OUTLIVED}),
+    # Moves.
+    "a row that vanished": (_vanished, {moves.ELSEWHERE}),
+    "a row deleted": (
+        _deleted,
+        {moves.ELSEWHERE, moves.OVERWRITTEN},
+    ),
+    "an ended row touched": (_touched, {moves.OVERWRITTEN, outcomes.UNLIKE}),
+    "versions that do not grow": (lambda s: s.edit_change("unknown", 2, version=2), {moves.BROKEN}),
+    # Creates.
+    "a schedule's task acknowledged, and not there": (
+        lambda s: s.call("schedule", 4, "ghost", marker="schedule", code=201),
+        {creates.LOST},
+    ),
+    "a schedule that does not tick": (
+        lambda s: s.call("delete_schedule", 190, marker="schedule", code=204),
+        {creates.SILENT},
+    ),
+    "fewer than were asked for": (
+        lambda s: s.edit_call("group", "member-a", asked=("chaos_noop",) * 4),
+        {creates.LOST},
+    ),
+    "another kind than was asked for": (
+        lambda s: s.edit_call("create", "recovered", asked=("chaos_noop",)),
+        {creates.UNEXPECTED},
+    ),
+    # Cancels and reads.
+    "a cancel refused of a running task": (
+        lambda s: s.call("cancel", 1.5, "plain", outcome=Outcome.FAIL, code=400),
+        {cancels.REFUSED},
+    ),
+    "a status that it did not have": (
+        lambda s: s.call("read", 1.2, "plain", status="completed", version=2),
+        {reads.NEVER},
+    ),
+    "a version that never came": (
+        lambda s: s.call("read", 7, "plain", status="completed", version=4),
+        {reads.NEVER},
+    ),
+    "a cancel of what is not found": (
+        lambda s: s.call("cancel", 1.5, "plain", outcome=Outcome.FAIL, code=404),
+        {reads.MISSING},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_wrong_is_called_by_its_name(name: str) -> None:
+    """Spoiled in one way, the good history breaks exactly the rules that stand beside it."""
+    spoil, rules = CASES[name]
+    story = good()
+    spoil(story)
+    assert set(check(story.history).by_rule()) == rules
+
+
+def test_a_cancel_may_be_refused_of_what_has_ended() -> None:
+    """Of one that was completed then."""
+    story = good()
+    story.call("cancel", 2.5, "plain", outcome=Outcome.FAIL, code=400)
+    assert not check(story.history).violations
+
+
+def test_a_release_of_what_has_not_begun_is_right() -> None:
+    """Its claim's answer was lost on the way."""
+    story = good()
+    story.history.runs = [run for run in story.history.runs if run.claim != "released-1"]
+    assert not check(story.history).violations
+
+
+@pytest.mark.parametrize(
+    ("build", "found", "holds"),
+    [
+        ("normal", [], True),
+        ("normal", [outcomes.STALE], False),
+        ("by-id", [moves.OVERWRITTEN, cancels.OVERRIDDEN], True),
+        ("by-id", [outcomes.STALE, moves.OVERWRITTEN], False),
+        ("by-status", [outcomes.STALE, moves.ILLEGAL], True),
+        ("by-status", [moves.ILLEGAL], False),
+    ],
+)
+def test_a_weak_build_is_known_by_what_it_does(build: str, found: list[str], *, holds: bool) -> None:
+    """Something wrong is not enough."""
+    assert Proof(build, Counter(found), 1, 0).holds == holds
