@@ -65,6 +65,7 @@ class Heartbeat(threading.Thread):
         self._last_good = time.monotonic()
         self._has_lapsed = False
         self._trouble = "this process was frozen"
+        self._connecting: asyncio.Task[None] | None = None
 
     def run(self) -> None:
         """Beat until stopped. Whatever ends this thread otherwise ends the process."""
@@ -105,10 +106,20 @@ class Heartbeat(threading.Thread):
         """True: renewed. False: declared dead. None: nobody knows."""
         try:
             async with asyncio.timeout(self._patience):
+                await self._connected(database)
                 return bool(await database.fetch(BEAT, self._lease.consumer_id))
         except Exception as error:  # noqa: BLE001 - whatever it was, it was no beat; the lease says how long that may go on
             self._trouble = f"{type(error).__name__}: {error}"
             return None
+
+    async def _connected(self, database: Database) -> None:
+        """Wait for a connection. It takes a dozen round trips, so one that is under way outlives a beat's patience."""
+        self._connecting = connecting = self._connecting or asyncio.create_task(database.connect())
+        try:
+            await asyncio.shield(connecting)
+        finally:
+            if connecting.done():
+                self._connecting = None
 
     def _notice_lapse(self) -> None:
         patience = self._settings.lease_seconds - self._settings.beat_seconds

@@ -98,6 +98,11 @@ class Database:
             rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *arguments)
             return rows
 
+    async def connect(self) -> None:
+        """Have a connection at hand. Raises DatabaseUnavailableError."""
+        async with self.connection():
+            pass
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
         """A pooled asyncpg connection. One whose state is in doubt never goes back to the pool.
