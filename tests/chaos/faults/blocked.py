@@ -108,7 +108,7 @@ class _Blocks:
         for task, status, lost in await self._sql.fetch(_ENDS, list(begun)):
             if status != "completed":
                 self.finding.violations.append(f"blocking task {task} is {status}")
-            began, end = begun[task], await self._watch.seen(task, "end", _NOTE_SECONDS)
+            began, end = begun[task], await self._watch.seen(task, "done", _NOTE_SECONDS)
             if began is not None and began.attempt == 1:
                 blocked.append(_Blocked(began, end if end and end.claim == began.claim else None, lost))
         return blocked
