@@ -11,7 +11,7 @@ import asyncpg
 
 from app.db.engine import SESSION
 from app.queue import create_batch
-from bench.limits.postgres import CONTENT, FRESH, insert, new_ids, repeat
+from bench.limits.postgres import CONTENT, FRESH, PLAINER, growing_ids, insert, insert_plainer, repeat
 from bench.run import Run
 from bench.subject import Subject, running
 from bench.usage import cpu_seconds
@@ -31,12 +31,13 @@ async def measure_batches(run: Run) -> None:
     """In turns on one server, each into empty tables."""
     async with AsyncExitStack() as stack:
         subject = await stack.enter_async_context(running(Subject, run.servers))
-        await subject.sql.execute(FRESH)
+        await subject.sql.execute(f"{FRESH}; {PLAINER}")
         connections = [await _connect(stack, subject) for _ in range(IN_FLIGHT)]
         of_server: dict[str, Way] = {
             LIMIT: lambda seconds: repeat(connections, insert, ROWS, seconds),
             _LIMIT_ONE: lambda seconds: repeat(connections[:1], insert, ROWS, seconds),
-            "the same into Taskmill's table, two connections": lambda s: repeat(connections, _insert_tasks, ROWS, s),
+            "the same with json and growing ids": lambda seconds: repeat(connections, insert_plainer, ROWS, seconds),
+            "Taskmill's own statement and table": lambda seconds: repeat(connections, _insert_tasks, ROWS, seconds),
         }
         of_api: dict[str, Way] = {
             "Taskmill": lambda seconds: _post_arrays(subject.url, seconds),
@@ -48,7 +49,7 @@ async def measure_batches(run: Run) -> None:
         ways = of_server | of_api
 
         async def once(name: str, number: int) -> None:
-            await subject.sql.execute("TRUNCATE task, tasks")
+            await subject.sql.execute("TRUNCATE task, plainer, tasks")
             if not number:  # to warm up: statements that are planned, code that has been used
                 await ways[name](run.dose.batch_seconds / 4)
             used, begin = cpu_seconds([subject.api.pid]), time.perf_counter()
@@ -69,7 +70,7 @@ async def _connect(stack: AsyncExitStack, subject: Subject) -> Connection:
 
 async def _insert_tasks(connection: Connection, rows: int) -> None:
     """The service's own statement."""
-    await connection.fetch(_INSERT_TASKS, new_ids(rows), ["simulate"] * rows, [CONTENT] * rows, None, None)
+    await connection.fetch(_INSERT_TASKS, growing_ids(rows), ["simulate"] * rows, [CONTENT] * rows, None, None)
 
 
 async def _post_arrays(

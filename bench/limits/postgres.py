@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
 import asyncpg
 import uuid_utils
@@ -17,7 +18,7 @@ COLUMNS = ("id", "kind", "status", "content", "created_at")
 # No index on what changes. Rows of before, as in a table that is in use.
 FRESH = """
 DROP TABLE IF EXISTS task;
-CREATE TABLE task (id uuid PRIMARY KEY, kind text NOT NULL, status text NOT NULL, content json NOT NULL,
+CREATE TABLE task (id uuid PRIMARY KEY, kind text NOT NULL, status text NOT NULL, content jsonb NOT NULL,
     created_at timestamptz NOT NULL, updated_at timestamptz);
 INSERT INTO task SELECT gen_random_uuid(), 'noop', 'completed', '{}', now(), now() FROM generate_series(1, 20000);
 ANALYZE task
@@ -26,29 +27,43 @@ ANALYZE task
 _ROOM = "ALTER TABLE task SET (fillfactor = 50)"
 _INSERT = """
 INSERT INTO task (id, kind, status, content, created_at)
-SELECT i, k, 'pending', c::json, t FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) AS u (i, k, c, t)
+SELECT i, k, 'pending', c::jsonb, t FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) AS u (i, k, c, t)
 """
 _MOVE = "UPDATE task SET status = $2, updated_at = now() WHERE id = ANY($1::uuid[]) AND status = $3"
 
-Batch = tuple[list[str], list[str], list[str], list[datetime]]
+# The same, without what a table may do without: content that is taken apart, and ids that hit all of the index.
+PLAINER = """
+DROP TABLE IF EXISTS plainer;
+CREATE TABLE plainer (LIKE task INCLUDING ALL);
+ALTER TABLE plainer ALTER content TYPE json USING content::json
+"""
+_INSERT_PLAINER = _INSERT.replace("INTO task", "INTO plainer").replace("::jsonb", "::json")
+
+Ids = list[UUID] | list[str]
+Batch = tuple[Ids, list[str], list[str], list[datetime]]
 Step = Callable[[Connection, int], Awaitable[None]]
 
 
 async def insert(connection: Connection, rows: int) -> None:
     """One statement, one commit."""
-    await connection.execute(_INSERT, *_batch(rows))
+    await connection.execute(_INSERT, *_batch(random_ids(rows)))
+
+
+async def insert_plainer(connection: Connection, rows: int) -> None:
+    """The same, into the plainer table."""
+    await connection.execute(_INSERT_PLAINER, *_batch(growing_ids(rows)))
 
 
 async def copy(connection: Connection, rows: int) -> None:
     """The same by COPY."""
-    ids, kinds, contents, times = _batch(rows)
+    ids, kinds, contents, times = _batch(random_ids(rows))
     records = zip(ids, kinds, ["pending"] * rows, contents, times, strict=True)
     await connection.copy_records_to_table("task", columns=COLUMNS, records=records)
 
 
 async def live(connection: Connection, rows: int) -> None:
     """Insert, claim and complete: three statements, three commits."""
-    batch = _batch(rows)
+    batch = _batch(random_ids(rows))
     await connection.execute(_INSERT, *batch)
     await connection.execute(_MOVE, batch[0], "processing", "pending")
     await connection.execute(_MOVE, batch[0], "completed", "processing")
@@ -80,11 +95,16 @@ async def repeat(connections: Sequence[Connection], step: Step, rows: int, secon
     return sum(await asyncio.gather(*map(work, connections)))
 
 
-def new_ids(rows: int) -> list[str]:
+def random_ids(rows: int) -> list[UUID]:
+    """As most make them."""
+    return [uuid4() for _ in range(rows)]
+
+
+def growing_ids(rows: int) -> list[str]:
     """As Taskmill makes them: they grow with time."""
     return [str(uuid_utils.uuid7()) for _ in range(rows)]
 
 
-def _batch(rows: int) -> Batch:
-    now = datetime.now(UTC)
-    return new_ids(rows), ["noop"] * rows, [CONTENT] * rows, [now] * rows
+def _batch(ids: Ids) -> Batch:
+    rows, now = len(ids), datetime.now(UTC)
+    return ids, ["noop"] * rows, [CONTENT] * rows, [now] * rows
