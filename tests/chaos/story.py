@@ -1,8 +1,10 @@
 """A small history made by hand, for the tests of the checker. Names serve as ids, and `name-1` is its first claim."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+from tests.chaos.checker import check
 from tests.chaos.history import Call, Effect, History, Injected, Outcome, Run, Transition
 
 START = 1_000_020.0  # a whole minute, long ago
@@ -219,3 +221,10 @@ def _by_itself(story: Story) -> None:
     story.create("callback", 2, kind="callback", callback_of="plain")
     story.move("callback", "canceled", 2.5)
     story.call("read", 6.5, "plain", status="completed", version=3)
+
+
+def broken_by(spoil: Callable[[Story], object]) -> set[str]:
+    """The rules that the good history breaks when it has been spoiled."""
+    story = good()
+    spoil(story)
+    return set(check(story.history).by_rule())
