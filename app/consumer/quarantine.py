@@ -40,9 +40,11 @@ class QuarantineFetcher:
     async def run(self) -> None:
         """Fetch until nothing is left, or nobody is left to look after this process."""
         ends = [asyncio.create_task(self._fetch_all()), asyncio.create_task(self._outlive_starter())]
-        done, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in ends:  # also where this is cancelled: whoever drains claims no more
+                task.cancel()
         for task in done:
             task.result()
 
