@@ -15,7 +15,7 @@ from random import Random, randrange
 import uvloop
 
 from tests.chaos.checker import check
-from tests.chaos.checks.waits import SUSPECT_SECONDS
+from tests.chaos.checks.waits import ALONE_SECONDS
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.keeping import write_history
 from tests.chaos.lateness import Lateness
@@ -26,7 +26,7 @@ from tests.chaos.running import BUILDS, FOLDER_MODE, read_all, running
 from tests.chaos.scene import BEAT_SECONDS, LEASE_SECONDS, Scene
 from tests.chaos.weakened import prove
 
-SETTLE_SECONDS = SUSPECT_SECONDS  # hundreds may have been lost twice by then, and run one by one
+SETTLE_SECONDS = ALONE_SECONDS  # hundreds may have been lost twice by then, and run one by one
 _STARVED_SECONDS = 4 * LEASE_SECONDS  # before it hears of it
 _LATE_SECONDS = BEAT_SECONDS / 2  # for a connection and a commit, which the lease's own beats must do in twice that
 _BEGUN = time.monotonic()

@@ -166,6 +166,17 @@ def test_a_wait_may_take_a_fault_and_its_recovery() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "found"), [(200, set()), (250, {waits.WAITED})])
+def test_what_runs_in_a_child_may_wait_for_the_one_consumer_that_has_some(seconds: float, found: set[str]) -> None:
+    """For longer, and not for ever."""
+    story = good()
+    story.create("x", 1, "x", kind="chaos_steps_in_child")
+    story.call("create", 1, "x", marker="x", code=201)
+    story.claim("x", 1 + seconds)
+    story.complete("x", 2 + seconds)
+    assert waits.WAITED in check(story.history).by_rule() if found else not check(story.history).violations
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(200, set()), (250, {waits.WAITED})])
 def test_who_was_lost_twice_may_wait_for_a_process_of_its_own(seconds: float, found: set[str]) -> None:
     """For longer, and not for ever."""
     story = good()
@@ -178,4 +189,4 @@ def test_who_was_lost_twice_may_wait_for_a_process_of_its_own(seconds: float, fo
     story.complete("x", 4 + seconds)
     verdict = check(story.history)
     assert set(verdict.by_rule()) - {claims.OUTLIVED} == found
-    assert verdict.waits.longest_suspect == pytest.approx(seconds)
+    assert verdict.waits.longest_alone == pytest.approx(seconds)

@@ -78,7 +78,7 @@ def stops(index: Index) -> Iterator[Violation]:
             awake[consumer] = max(awake.get(consumer, 0.0), *(run.at for run in sides))
     for claim, sides in index.runs.items():
         life = index.lives.get(claim)
-        if life is None or life.task not in index.rows or is_unruly(index.rows[life.task].kind):
+        if life is None or life.task not in index.rows or index.rows[life.task].is_unruly:
             continue
         give_up = life.ended + STOP_SECONDS
         last = max(sides)
@@ -86,11 +86,3 @@ def stops(index: Index) -> Iterator[Violation]:
             noted = "has not ended" if last.phase == "start" else f"{last.phase} at {clock(last.at)}"
             ended = f"its claim {claim} ended at {clock(life.ended)}"
             yield Violation(OUTLIVED, f"the run of task {life.task} {noted}, and {ended}")
-
-
-def is_unruly(kind: str) -> bool:
-    """Whether its runs may end without a word, or with a late one.
-
-    Those in a child process may be killed, and those that write through checkpoints may wait for PostgreSQL.
-    """
-    return kind.endswith("_in_child") or kind in {"chaos_steps", "chaos_poison"}

@@ -49,6 +49,19 @@ class Row(NamedTuple):
         """Which intent made it; "" for what Taskmill makes by itself."""
         return str(self.content.get("marker", ""))
 
+    @property
+    def is_in_child(self) -> bool:
+        """Whether it runs in a child process, as some of the kinds of handlers.py do."""
+        return self.kind.endswith("_in_child")
+
+    @property
+    def is_unruly(self) -> bool:
+        """Whether its runs may end without a word, or with a late one.
+
+        Those in a child process may be killed, and those that write through checkpoints may wait for PostgreSQL.
+        """
+        return self.is_in_child or self.kind in {"chaos_steps", "chaos_poison"}
+
 
 class Life(NamedTuple):
     """From when to when a claim held its task; to infinity where it still does."""

@@ -5,7 +5,6 @@ A write that is fenced by status alone looks like any other among the transition
 
 from collections.abc import Iterator, Sequence
 
-from tests.chaos.checks.claims import is_unruly
 from tests.chaos.checks.index import Index, Row, Violation, clock, said
 from tests.chaos.handlers import HANDLERS
 from tests.chaos.history import Run, Transition
@@ -58,7 +57,7 @@ def _judge(row: Row, change: Transition, notes: Sequence[Run], others: set[str])
     ends = {note.phase for note in notes if note.phase != "start" and note.at <= change.at + _CLOCK_SECONDS}
     words = f"{said(change)}, {change.error_code or '-'} {change.message!r}; its run: {_shown(notes)}"
     if change.new == "pending" and not change.claim:
-        if started and not ends and not is_unruly(row.kind):
+        if started and not ends and not row.is_unruly:
             yield Violation(GIVEN_AWAY, words)
     elif change.new in _ALLOWED and (started or not _is_put_off(row, change)):
         if change.new == "failed" and "failed" not in ends and change.attempt - change.lost_count < _most(row):
@@ -82,7 +81,7 @@ def _most(row: Row) -> int:
 
 def _is_put_off(row: Row, change: Transition) -> bool:
     """Since no child process could be started."""
-    return change.new == "pending" and row.kind.endswith("_in_child")
+    return change.new == "pending" and row.is_in_child
 
 
 def _shown(notes: Sequence[Run]) -> str:

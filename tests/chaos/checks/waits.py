@@ -18,8 +18,9 @@ LONGEST_SECONDS = 30.0  # that a task which is due may wait where no fault touch
 # the backlog. What the fault itself lasts comes on top only where it leaves nobody to claim.
 RECOVERY_SECONDS = 30.0
 # Who was lost twice runs alone, in a process that has to start for it and that dies with the consumer which started it;
-# and with a poison task all of a consumer's others may have been lost as often.
-SUSPECT_SECONDS = 240.0
+# and with a poison task all of a consumer's others may have been lost as often. Kinds in child processes have a single
+# consumer here, which dies as often as any other.
+ALONE_SECONDS = 240.0
 AFTERMATH_SECONDS = 10.0  # of a fault, in which it still touches who is due
 _CLOCK_SECONDS = 0.001
 # Those that leave PostgreSQL or consumers to be claimed by are not among them: a consumer more or less, Redis, an API.
@@ -34,6 +35,7 @@ class Wait(NamedTuple):
     due: float
     change: Transition
     is_touched: bool  # by a fault or its aftermath
+    is_alone: bool  # it was for one process only to claim it
     excused: float  # seconds of it in which there was nobody to claim
 
     @property
@@ -44,8 +46,8 @@ class Wait(NamedTuple):
     @property
     def bound(self) -> float:
         """That it may have taken."""
-        if self.change.lost_count >= SUSPECT_AT:
-            return SUSPECT_SECONDS + self.excused
+        if self.is_alone:
+            return ALONE_SECONDS + self.excused
         return LONGEST_SECONDS + RECOVERY_SECONDS + self.excused if self.is_touched else LONGEST_SECONDS
 
 
@@ -53,21 +55,22 @@ class Wait(NamedTuple):
 class Waits:
     """How many were measured, and the longest, in seconds.
 
-    Where no fault touches them, where one does, and of tasks that were lost twice.
+    Where no fault touches them, where one does, and of tasks that only one process could claim.
     """
 
     count: int = 0
     touched: int = 0
-    suspects: int = 0  # neither of the two others
+    alone: int = 0  # neither of the two others
     longest: float = 0.0
     longest_touched: float = 0.0
-    longest_suspect: float = 0.0
+    longest_alone: float = 0.0
 
     def __str__(self) -> str:
         """As it is printed."""
-        calm = f"{self.count - self.touched - self.suspects:,} outside of faults, at most {self.longest:.2f} s"
+        calm = f"{self.count - self.touched - self.alone:,} outside of faults, at most {self.longest:.2f} s"
         touched = f"{self.touched:,} during or after one, at most {self.longest_touched:.2f} s"
-        return f"{self.count:,}: {calm}; {touched}; {self.suspects:,} lost twice, at most {self.longest_suspect:.2f} s"
+        alone = f"{self.alone:,} for one process alone, at most {self.longest_alone:.2f} s"
+        return f"{self.count:,}: {calm}; {touched}; {alone}"
 
 
 def measure(index: Index) -> Waits:
@@ -75,9 +78,9 @@ def measure(index: Index) -> Waits:
     found = Waits()
     for wait in _waits(index):
         found.count += 1
-        if wait.change.lost_count >= SUSPECT_AT:
-            found.suspects += 1
-            found.longest_suspect = max(found.longest_suspect, wait.seconds)
+        if wait.is_alone:
+            found.alone += 1
+            found.longest_alone = max(found.longest_alone, wait.seconds)
         elif wait.is_touched:
             found.touched += 1
             found.longest_touched = max(found.longest_touched, wait.seconds)
@@ -121,7 +124,8 @@ def _waits(index: Index) -> Iterator[Wait]:
                 due = max(due, turns[row.key][place - 1] if place else due)
             if due < change.at:
                 excused = outages.within(due, change.at)
-                yield Wait(due, change, touched.within(due, change.at) > 0, excused)
+                is_alone = change.lost_count >= SUSPECT_AT or (row is not None and row.is_in_child)
+                yield Wait(due, change, touched.within(due, change.at) > 0, is_alone, excused)
 
 
 def _turns(index: Index) -> dict[str, Sequence[float]]:
