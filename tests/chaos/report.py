@@ -12,7 +12,7 @@ from tests.chaos.process import Why
 from tests.chaos.weakened import Proof
 
 BEGIN, END = "<!-- chaos -->", "<!-- end -->"
-_MOST_TOLD = 200  # violations; all are in the file that is kept
+_MOST_TOLD = 5  # violations of a kind; all are in the file that is kept
 
 
 @dataclass(slots=True)
@@ -118,8 +118,15 @@ class Report:
     def _found(self) -> list[str]:
         if not self.violations:
             return ["No violations."]
-        told = [f"- {text}" for text in self.violations[:_MOST_TOLD]]
-        return [f"**{len(self.violations)} violations:**", "", *told]
+        kinds: dict[str, list[str]] = {}
+        for text in self.violations:
+            kinds.setdefault(text.partition(":")[0], []).append(f"- {text}")
+        told = [f"**{len(self.violations)} violations:**", ""]
+        for kind, texts in kinds.items():
+            told += texts[:_MOST_TOLD]
+            if len(texts) > _MOST_TOLD:
+                told.append(f"- {kind}: {len(texts) - _MOST_TOLD} more like these")
+        return told
 
     def write(self, page: Path) -> None:
         """Put it between the marks of a page."""
