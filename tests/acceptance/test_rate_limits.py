@@ -1,7 +1,9 @@
 """Requests a minute for each key: over all processes, with Redis and without."""
 
 import asyncio
+import math
 import re
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -31,15 +33,15 @@ async def test_two_processes_share_a_limit(database_url: str, redis_proxy: Proxy
         both = (one, two)
         for process in both:
             await _until_it_counts_in_redis(process, redis_proxy, keys)
-        statuses = await _burst(both, keys.headers("shared"), LIMIT)
-        assert LIMIT <= statuses[404] <= LIMIT + 5  # 60 without sharing
+        statuses, more = await _burst(both, keys.headers("shared"), LIMIT)
+        assert LIMIT <= statuses[404] <= LIMIT + more  # 60 without sharing
         assert statuses[429] == 2 * LIMIT - statuses[404]
         await _unlimited(one, keys)
         await _own_limit(one, keys)
 
         await redis_proxy.stop()
-        statuses = await _burst(both, keys.headers("alone"), 2 * LIMIT)
-        assert 2 * LIMIT <= statuses[404] <= 2 * LIMIT + 5
+        statuses, more = await _burst(both, keys.headers("alone"), 2 * LIMIT)
+        assert 2 * LIMIT <= statuses[404] <= 2 * (LIMIT + more)
         assert statuses[429] == 4 * LIMIT - statuses[404]
         assert (await one.client.get("/task/x", headers=keys.headers("few"))).status_code == 429  # what was, is known
         for process in both:
@@ -49,8 +51,8 @@ async def test_two_processes_share_a_limit(database_url: str, redis_proxy: Proxy
         for process in both:
             await _until_it_counts_in_redis(process, redis_proxy, keys)
             await process.processes[0].wrote("redis answers again, limiting rates")
-        statuses = await _burst(both, keys.headers("back"), LIMIT)
-        assert LIMIT <= statuses[404] <= LIMIT + 5
+        statuses, more = await _burst(both, keys.headers("back"), LIMIT)
+        assert LIMIT <= statuses[404] <= LIMIT + more
 
 
 async def test_answers_say_what_is_left(database_url: str, redis_url: str, tmp_path: Path) -> None:
@@ -94,16 +96,16 @@ async def test_answers_say_what_is_left(database_url: str, redis_url: str, tmp_p
         assert left == [8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
 
 
-async def _burst(processes: tuple[Service, ...], headers: dict[str, str], each: int) -> Counter[int]:
-    """So many requests to each process, a few at once; how many answers had which status."""
-    statuses: Counter[int] = Counter()
+async def _burst(processes: tuple[Service, ...], headers: dict[str, str], each: int) -> tuple[Counter[int], int]:
+    """So many requests to each process, a few at once; how many had which status, and what came in meanwhile."""
+    statuses, begun = Counter[int](), time.monotonic()
 
     async def ask(process: Service) -> None:
         for _ in range(each // AT_ONCE):
             statuses[(await process.client.get("/task/x", headers=headers)).status_code] += 1
 
     await asyncio.gather(*(ask(process) for process in processes for _ in range(AT_ONCE)))
-    return statuses
+    return statuses, math.ceil((time.monotonic() - begun) * LIMIT / 60) + 1
 
 
 async def _until_it_counts_in_redis(process: Service, proxy: Proxy, keys: KeysFile) -> None:
