@@ -53,6 +53,14 @@ def targets(results: Results) -> list[Reached]:
         ),
         _below(
             results,
+            "latency",
+            "row_to_start",
+            "the same from the row's creation to its start, as the row says, one task at a time",
+            3,
+            10,
+        ),
+        _below(
+            results,
             "cancels",
             "cancel_stopped",
             "cancel of a running task, until its handler has stopped: p99 under 100 ms",
