@@ -12,7 +12,8 @@ from typing import NoReturn
 
 import uvloop
 
-from app.consumer.consumer import Consumer, StopRequest
+from app.consumer.consumer import Consumer
+from app.consumer.drain import StopRequest
 from app.consumer.metrics_port import serve_metrics
 from app.core.config import Settings, load
 from app.core.declared import load_declared

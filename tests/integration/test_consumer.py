@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from app.consumer.consumer import Consumer, StopRequest
+from app.consumer.consumer import Consumer
+from app.consumer.drain import StopRequest
 from app.core.config import Settings
 from app.core.events import (
     HandlerStopped,
@@ -237,7 +238,7 @@ async def test_a_crash_ends_no_task(settings: Settings, events: EventLog, insert
         await running
     async with asyncio.timeout(5):
         await consumer._executor.wait_until_idle()
-    await consumer._recorder.drain()
+    await consumer._parts.recorder.drain()
     assert await count(3, "processing")()
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import os
 
-from app.consumer.consumer import Consumer, StopRequest
+from app.consumer.consumer import Consumer
+from app.consumer.drain import StopRequest
 from app.core.config import Settings
 from app.core.events import TasksClaimed
 from app.handlers import Catalog

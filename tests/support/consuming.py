@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.consumer.consumer import Consumer, StopRequest
+from app.consumer.consumer import Consumer
+from app.consumer.drain import StopRequest
 from app.core.config import Settings
 from app.core.events import ConsumerStarted
 from app.handlers import Catalog
