@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -56,6 +57,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="taskmill-chaos-"))
     folder.chmod(FOLDER_MODE)
     tell(f"seed {asked.seed}, {folder}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all that it has started ends too
     try:
         uvloop.run(_run(report, folder, list(stages(only))))
     except KeyboardInterrupt:
