@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
 from pathlib import Path
 from random import Random, randrange
 
@@ -19,17 +18,16 @@ from tests.chaos.checker import check
 from tests.chaos.checks.waits import ALONE_SECONDS
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.keeping import write_history
-from tests.chaos.lateness import Lateness
+from tests.chaos.lateness import TROUBLE_SECONDS, Lateness
 from tests.chaos.plan import FAULTS, FULL_SECONDS, Stage, dose, stages
 from tests.chaos.process import Exit, Why
-from tests.chaos.report import Report, Result
+from tests.chaos.report import Report, Result, count_exits
 from tests.chaos.running import BUILDS, FOLDER_MODE, read_all, running
-from tests.chaos.scene import BEAT_SECONDS, LEASE_SECONDS, Scene
+from tests.chaos.scene import LEASE_SECONDS, Scene
 from tests.chaos.weakened import prove
 
 SETTLE_SECONDS = ALONE_SECONDS  # hundreds may have been lost twice by then, and run one by one
 _STARVED_SECONDS = 4 * LEASE_SECONDS  # before it hears of it
-_LATE_SECONDS = BEAT_SECONDS / 2  # for a connection and a commit, which the lease's own beats must do in twice that
 _BEGUN = time.monotonic()
 
 
@@ -49,6 +47,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help=f"some of {', '.join(FAULTS)}")
     parser.add_argument("--build", choices=BUILDS, default="normal", help="a weakened one, to see the checker find it")
     parser.add_argument("--write", type=Path, help="put the report between the marks of this page")
+    parser.add_argument("--keep", action="store_true", help="the history and the logs, also where nothing was found")
     asked = parser.parse_args()
     only = set(filter(None, asked.only.split(",")))
     if unknown := only - FAULTS.keys():
@@ -69,7 +68,7 @@ def main() -> int:
     sys.stdout.write(f"\n{report.markdown()}")
     if asked.write:
         report.write(asked.write)
-    return _keep(report, folder)
+    return _keep(report, folder, is_asked=asked.keep)
 
 
 async def _run(report: Report, folder: Path, plan: list[Stage]) -> None:
@@ -84,7 +83,7 @@ async def _run(report: Report, folder: Path, plan: list[Stage]) -> None:
         await scene.load.stop()
         report.history = await read_all(scene)
         report.unsettled += [f"clients: {count} x {text}" for text, count in scene.load.refused.items()]
-        report.exits = Counter(end.why for end in scene.processes.exits)
+        report.exits = count_exits(scene.processes.exits, scene.history.injected)
         starved = [end for end in scene.processes.unexplained if _is_starved(end, scene.lateness)]
         report.starved = len(starved)
         report.unsettled += [str(end) for end in scene.processes.unexplained if end not in starved]
@@ -94,7 +93,7 @@ async def _run(report: Report, folder: Path, plan: list[Stage]) -> None:
 
 def _is_starved(end: Exit, lateness: Lateness) -> bool:
     """Whether it lost its lease when no beat of ours would have got through in time either."""
-    return end.why is Why.DECLARED_DEAD and lateness.within(end.at - _STARVED_SECONDS, end.at) > _LATE_SECONDS
+    return end.why is Why.DECLARED_DEAD and lateness.within(end.at - _STARVED_SECONDS, end.at) > TROUBLE_SECONDS
 
 
 async def _inject(stage: Stage, scene: Scene, report: Report) -> None:
@@ -129,9 +128,9 @@ async def _injected(fault: Fault, scene: Scene, times: int, random: Random) -> F
         return Finding(violations=[f"could not be injected: {traceback.format_exc(limit=-3)}"])
 
 
-def _keep(report: Report, folder: Path) -> int:
-    """Keep what helps to understand what was found; else nothing."""
-    if not report.violations:
+def _keep(report: Report, folder: Path, *, is_asked: bool) -> int:
+    """Keep what helps to understand what was found; where nothing was, only if asked to."""
+    if not report.violations and not is_asked:
         shutil.rmtree(folder, ignore_errors=True)
         return 0
     (folder / "report.md").write_text(report.markdown())
@@ -139,7 +138,7 @@ def _keep(report: Report, folder: Path) -> int:
     if report.history is not None:
         write_history(report.history, folder / "history.jsonl.gz")
     tell(f"kept: {folder} (logs, report.md, history.jsonl.gz; python -m tests.chaos.checker reads that)")
-    return 1
+    return 1 if report.violations else 0
 
 
 if __name__ == "__main__":

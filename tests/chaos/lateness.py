@@ -15,6 +15,8 @@ from tests.support.types import Connection
 _LOOK_SECONDS = 0.05
 _BEAT_SECONDS = 0.5
 _NOTED_SECONDS = 0.05  # what is shorter is usual
+# Of a connection and a commit, which the consumers' own beats must do in twice that: then some of theirs may fail.
+TROUBLE_SECONDS = _BEAT_SECONDS / 2
 _INSTALL = "CREATE TABLE control (beat_at timestamptz); INSERT INTO control VALUES (now())"
 _BEAT = "UPDATE control SET beat_at = clock_timestamp()"
 
@@ -28,6 +30,10 @@ class Lateness:
     def within(self, begun: float, ended: float) -> float:
         """At most, in this time; in seconds."""
         return max((late for at, late in self._late if begun <= at and at - late <= ended), default=0.0)
+
+    def trouble(self, begun: float, ended: float) -> float:
+        """When it was last as late as that in this time; `begun` where it never was."""
+        return max((at for at, late in self._late if begun <= at <= ended and late > TROUBLE_SECONDS), default=begun)
 
     async def watch_loop(self) -> None:
         """Look on until cancelled."""

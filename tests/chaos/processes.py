@@ -30,6 +30,11 @@ class Place:
     is_wanted: bool = True
 
     @property
+    def is_linked(self) -> bool:
+        """Whether it reaches PostgreSQL by way of a link."""
+        return "DATABASE_URL" in self.environment
+
+    @property
     def works(self) -> bool:
         """Whether its process lives and is ready."""
         return self.process is not None and self.process.works
@@ -56,7 +61,7 @@ class Processes:
         self.environment = base | {"KEYS_FILE": os.devnull} | dict(environment)
         self._arguments = ("--first", first) if first else ()
         self._places = [Place("consumer", own) for own in consumers] + [Place("api", own) for own in apis]
-        self._allowed: Counter[Why] = Counter()
+        self._allowed: Counter[tuple[Why, bool]] = Counter()  # and whether only to those behind links
         self._starts = 0
         self.exits: list[Exit] = []  # that nobody has asked for, allowed or not
         self.unexplained: list[Exit] = []  # those that no fault has allowed
@@ -108,13 +113,13 @@ class Processes:
                 os.kill(pid, number)
 
     @contextmanager
-    def allowing(self, why: Why) -> Iterator[None]:
-        """Within the block, consumers may end for this reason. It is counted all the same."""
-        self._allowed[why] += 1
+    def allowing(self, why: Why, *, only_linked: bool = False) -> Iterator[None]:
+        """Within the block, consumers (behind links) may end for this reason. It is counted all the same."""
+        self._allowed[why, only_linked] += 1
         try:
             yield
         finally:
-            self._allowed[why] -= 1
+            self._allowed[why, only_linked] -= 1
 
     @asynccontextmanager
     async def besides(
@@ -158,7 +163,7 @@ class Processes:
         await place.keeper
         # uvicorn, stopped in order, ends by the signal that stopped it
         if process is not None and process.exit not in {0, -signal.SIGTERM}:
-            self._note(process)
+            self._note(process, place)
 
     def _working(self, role: Role) -> list[Process]:
         return [
@@ -176,14 +181,15 @@ class Processes:
             await process.ended.wait()
             if process.is_expected_to_end:
                 continue
-            self._note(process)
+            self._note(process, place)
             if process.ended_at - process.begun < _TOO_SOON_SECONDS:
                 await asyncio.sleep(_TOO_SOON_SECONDS)
 
-    def _note(self, process: Process) -> None:
+    def _note(self, process: Process, place: Place) -> None:
         end = process.end()
         self.exits.append(end)
-        if end.role != "consumer" or not self._allowed[end.why]:
+        is_allowed = self._allowed[end.why, False] or (place.is_linked and self._allowed[end.why, True])
+        if end.role != "consumer" or not is_allowed:
             self.unexplained.append(end)
 
     async def _start(self, place: Place) -> Process:

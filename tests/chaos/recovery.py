@@ -66,16 +66,24 @@ class Recovery:
         return [task.seconds for task in self.left if task.is_lost]
 
     def violations(self, lateness: Lateness) -> list[str]:
-        """What took longer than a lease and a sweep, and what the machine was late meanwhile."""
+        """What took longer than a lease and a sweep; after trouble of the machine's, counted from the end of that.
+
+        Whoever had trouble with his own beats holds nobody's silence against him for a lease: decision 0002.
+        """
         gone_at = dict(self.gone)
         late = [
             f"task {task.task} of consumer {task.consumer} was recovered after {task.seconds:.2f} s"
             for task in self.left
             if task.is_lost
             and task.seconds > BOUND_SECONDS
-            and task.seconds > BOUND_SECONDS + lateness.within(at := gone_at[task.consumer], at + task.seconds)
+            and task.seconds - _excused(gone_at[task.consumer], task.seconds, lateness) > BOUND_SECONDS
         ]
         return late + ([f"{self.held} tasks are still held by consumers that are gone"] if self.held else [])
+
+
+def _excused(gone_at: float, seconds: float, lateness: Lateness) -> float:
+    """Seconds of it."""
+    return max(lateness.within(gone_at, gone_at + seconds), lateness.trouble(gone_at, gone_at + seconds) - gone_at)
 
 
 async def held_by(sql: Connection, consumers: Collection[str]) -> int:

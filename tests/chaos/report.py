@@ -1,5 +1,6 @@
 """What is told at the end: a line for each fault, totals, every violation, and how to do it again."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,8 +8,8 @@ from pathlib import Path
 
 from tests.chaos.checker import Verdict
 from tests.chaos.fault import Fault, Finding
-from tests.chaos.history import History
-from tests.chaos.process import Why
+from tests.chaos.history import History, Injected
+from tests.chaos.process import Exit, Why
 from tests.chaos.weakened import Proof
 
 BEGIN, END = "<!-- chaos -->", "<!-- end -->"
@@ -43,7 +44,8 @@ class Report:
     took: float = 0.0
     proofs: Sequence[Proof] = ()
     results: list[Result] = field(default_factory=list)
-    exits: Counter[Why] = field(default_factory=Counter)  # that nobody asked for, allowed by a fault or not
+    # That nobody asked for, allowed by a fault or not; with the fault that was the last to begin before each.
+    exits: Counter[tuple[Why, str]] = field(default_factory=Counter)
     starved: int = 0  # of these, consumers that were declared dead while the machine itself was late for a beat
     unsettled: list[str] = field(default_factory=list)  # stuck tasks, and exits that no fault allows
     verdict: Verdict | None = None
@@ -78,7 +80,10 @@ class Report:
         return f"| *all of it: tasks and processes* | - | {passes} | {measured} | {_found(self.unsettled)} |"
 
     def _exits(self) -> str:
-        exits = ", ".join(f"{count} {why}" for why, count in self.exits.items()) or "none"
+        by_why: dict[Why, list[str]] = {}
+        for (why, fault), count in self.exits.most_common():
+            by_why.setdefault(why, []).append(f"{count} {fault}")
+        exits = "; ".join(f"{why}: {', '.join(counts)}" for why, counts in by_why.items()) or "none"
         return f"{exits}; {self.starved} of them while the machine itself was late" if self.starved else exits
 
     def _line_of_checker(self) -> str:
@@ -136,6 +141,13 @@ class Report:
         if not end:
             raise ValueError(f"{page} has no {BEGIN} ... {END}")
         page.write_text(f"{head}{BEGIN}\n{self.markdown()}{END}{tail}")
+
+
+def count_exits(exits: Sequence[Exit], injected: Sequence[Injected]) -> Counter[tuple[Why, str]]:
+    """As Report has them."""
+    begins = sorted((each.begun, each.fault) for each in injected)
+    places = (bisect_right(begins, (end.at, "")) for end in exits)
+    return Counter((end.why, begins[place - 1][1] if place else "-") for end, place in zip(exits, places, strict=True))
 
 
 def _line(result: Result) -> str:

@@ -128,7 +128,7 @@ CASES: dict[str, tuple[Callable[[Story], Any], set[str]]] = {
         {creates.LOST},
     ),
     "a schedule that does not tick": (
-        lambda s: s.call("delete_schedule", 190, marker="schedule", code=204),
+        lambda s: s.call("delete_schedule", 110, marker="schedule", code=204),
         {creates.SILENT},
     ),
     "fewer than were asked for": (

@@ -9,10 +9,10 @@ from app.queue import finish
 from tests.chaos.builds import FENCE, weaken
 from tests.chaos.checker import check
 from tests.chaos.fault import Fault, Finding
-from tests.chaos.history import Call, History, Outcome
+from tests.chaos.history import Call, History, Injected, Outcome
 from tests.chaos.plan import FAULTS, FULL_SECONDS, PLAN, dose, stages
-from tests.chaos.process import Why
-from tests.chaos.report import BEGIN, END, Report, Result
+from tests.chaos.process import Exit, Why
+from tests.chaos.report import BEGIN, END, Report, Result, count_exits
 
 
 async def _inject(*_: object) -> Finding:
@@ -78,7 +78,8 @@ def test_the_report_hides_nothing(tmp_path: Path) -> None:
 def test_what_the_checker_finds_has_a_row_of_its_own() -> None:
     """A fault that found nothing itself passes only for itself; nobody passes where nothing was judged."""
     report = Report(7, 180, "normal", is_partial=False)
-    report.exits = Counter({Why.DECLARED_DEAD: 2})
+    ends = [Exit("consumer", 1, 1, Why.DECLARED_DEAD, at, "") for at in (3.0, 4.0, 6.0)]
+    report.exits = count_exits(ends, [Injected("links", 5.0, 7.0, ""), Injected("freeze", 2.0, 9.0, "")])
     assert (
         "| *all of it: the checker* | - | it gets to read a history | nothing | **not judged** |" in report.markdown()
     )
@@ -86,6 +87,6 @@ def test_what_the_checker_finds_has_a_row_of_its_own() -> None:
     report.history = History(calls=[Call("create", "m", "", 1, 2, Outcome.OK, 201, ("id",))])
     report.verdict = check(report.history)
     rows = [line for line in report.markdown().splitlines() if line.startswith("| *all of it")]
-    assert "2 declared dead" in rows[0]
+    assert f"{Why.DECLARED_DEAD}: 2 freeze, 1 links" in rows[0]
     assert rows[0].endswith("| passed |")
     assert f"{len(report.verdict.violations)} violations" in rows[1]

@@ -23,10 +23,7 @@ RECOVERY_SECONDS = 30.0
 ALONE_SECONDS = 240.0
 AFTERMATH_SECONDS = 10.0  # of a fault, in which it still touches who is due
 _CLOCK_SECONDS = 0.001
-# Those that leave PostgreSQL or consumers to be claimed by are not among them: a consumer more or less, Redis, an API.
-OUTAGES = frozenset(
-    {"postgres-crash", "disk-full", "no-connections", "freeze", "block", "link-cut", "link-hole", "link-slow"}
-)
+OUTAGES = frozenset({"postgres-crash", "disk-full", "no-connections"})  # the others leave somebody who can claim
 
 
 class Wait(NamedTuple):

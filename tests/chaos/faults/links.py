@@ -57,7 +57,7 @@ async def _inject(
     tries = 0
     through = Probe(f"http://127.0.0.1:{links['client-api'].port}", scene.history.calls)
     past = Probe(scene.processes.url, scene.history.calls)
-    with scene.processes.allowing(Why.DECLARED_DEAD):
+    with scene.processes.allowing(Why.DECLARED_DEAD, only_linked=True):
         async with through, past:
             await _answered(through)
             while finding.injected < dose and tries < _MOST_TRIES * dose:

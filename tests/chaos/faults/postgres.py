@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.probe import Probe, conclude, note_return
-from tests.chaos.process import Why
 
 if TYPE_CHECKING:
     from tests.chaos.scene import Scene
@@ -18,21 +17,23 @@ _LONG_ONE_IN = 20
 
 
 async def crash(scene: "Scene", dose: int, random: Random) -> Finding:
-    """SIGKILL or SIGQUIT of all of it; most are started again at once, some only when all leases have lapsed."""
+    """SIGKILL or SIGQUIT of all of it; most are started again at once, some only when all leases have lapsed.
+
+    No consumer is declared dead for that: whoever is back first knows that the others' beats were kept as well.
+    """
     finding = Finding()
     backs: list[float] = []
-    with scene.processes.allowing(Why.DECLARED_DEAD):
-        async with Probe(scene.processes.url, scene.history.calls) as probe:
-            for _ in range(dose):
-                how = random.choice((signal.SIGKILL, signal.SIGQUIT))
-                down = LONG_SECONDS if random.randrange(_LONG_ONE_IN) == 0 else 0.0
-                with scene.injecting("postgres-crash", "postgresql"):
-                    await scene.servers.crash_postgres(how, down)
-                finding.injected += 1
-                await note_return(finding, probe, time.time(), backs, f"PostgreSQL's return ({how.name})")
-                await asyncio.sleep(random.uniform(0.3, 2.5))
-        scene.sql = await scene.servers.connect()
-        await conclude(finding, probe, scene, backs)
+    async with Probe(scene.processes.url, scene.history.calls) as probe:
+        for _ in range(dose):
+            how = random.choice((signal.SIGKILL, signal.SIGQUIT))
+            down = LONG_SECONDS if random.randrange(_LONG_ONE_IN) == 0 else 0.0
+            with scene.injecting("postgres-crash", "postgresql"):
+                await scene.servers.crash_postgres(how, down)
+            finding.injected += 1
+            await note_return(finding, probe, time.time(), backs, f"PostgreSQL's return ({how.name})")
+            await asyncio.sleep(random.uniform(0.3, 2.5))
+    scene.sql = await scene.servers.connect()
+    await conclude(finding, probe, scene, backs)
     return finding
 
 

@@ -10,7 +10,6 @@ import asyncpg
 
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.probe import Probe, conclude, note_return
-from tests.chaos.process import Why
 from tests.support.types import Connection
 
 if TYPE_CHECKING:
@@ -64,18 +63,17 @@ async def out_of_connections(scene: "Scene", dose: int, random: Random) -> Findi
 async def _repeat(scene: "Scene", dose: int, name: str, once: Callable[[int], Awaitable[None]]) -> Finding:
     finding, backs = Finding(), list[float]()
     probe = Probe(scene.processes.url, scene.history.calls)
-    with scene.processes.allowing(Why.DECLARED_DEAD):
-        async with probe:
-            for number in range(dose):
-                refused = sum(probe.refused.values())
-                with scene.injecting(name, "postgresql"):
-                    await once(number)
-                finding.injected += 1
-                if sum(probe.refused.values()) == refused:
-                    finding.violations.append("no create was refused meanwhile, so nothing is shown")
-                await note_return(finding, probe, time.time(), backs, f"the end of {name}")
-                await asyncio.sleep(_PAUSE_SECONDS)
-        await conclude(finding, probe, scene, backs)
+    async with probe:
+        for number in range(dose):
+            refused = sum(probe.refused.values())
+            with scene.injecting(name, "postgresql"):
+                await once(number)
+            finding.injected += 1
+            if sum(probe.refused.values()) == refused:
+                finding.violations.append("no create was refused meanwhile, so nothing is shown")
+            await note_return(finding, probe, time.time(), backs, f"the end of {name}")
+            await asyncio.sleep(_PAUSE_SECONDS)
+    await conclude(finding, probe, scene, backs)
     return finding
 
 
