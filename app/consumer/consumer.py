@@ -21,9 +21,9 @@ from app.core.outage import Outage
 from app.core.retention import Retention
 from app.core.schedule import NewSchedule
 from app.handlers import Catalog
+from app.queue.listen import stay_subscribed
 from app.queue.recover import register
 from app.queue.schedule import declare_schedules
-from app.queue.wakeup import stay_subscribed
 
 _RETRY_PAUSE_SECONDS = 0.5
 _LONGEST_SWEEP_SECONDS = 10.0  # a tick that nobody has seen for a minute counts as missed
@@ -96,7 +96,7 @@ class Consumer:
         parts, settings = self._parts, self._settings
         helpers = [
             asyncio.create_task(self._watch_crash()),
-            asyncio.create_task(stay_subscribed(parts.wakeup, self._emit, self._on_canceled)),
+            asyncio.create_task(stay_subscribed(settings.redis_url, self._emit, self._on_canceled)),
             asyncio.create_task(every(settings.beat_seconds, self._lease, parts.reconciler.reconcile)),
         ]
         if parts.sweeper is not None:

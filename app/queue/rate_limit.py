@@ -10,24 +10,18 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 from app.core.events import Emit
 from app.core.outage import Outage
+from app.queue.redis_client import CALL_SECONDS, SILENCE_SECONDS, TROUBLE, connect
 from app.utils.batcher import Batcher
 
 BUCKETS = "taskmill:rate"
 WINDOW = 60.0  # seconds in which a bucket fills up
 PATIENCE_SECONDS = 0.02  # that a request waits for Redis; then its process decides
-CALL_SECONDS = 1.0  # after which a call has failed
-SILENCE_SECONDS = 0.5  # after a failure each process counts for itself so long
 _BATCH = 1_000
 _MOST_BUCKETS = 10_000  # kept for an outage; there are far fewer keys
 
-_TROUBLE = (RedisError, OSError, TimeoutError, LookupError, TypeError, ValueError)
+_TROUBLE = (*TROUBLE, LookupError, TypeError, ValueError)
 
 # KEYS: buckets. ARGV: for each, its limit and how many requests want to pass. The answer: for each, how many may, and
 # the microseconds' worth of requests that are left. By the clock of Redis: those of the processes may differ.
@@ -61,10 +55,7 @@ class RateLimiter:
     """One process's way to the buckets. Nothing here ever makes a request fail, or wait for long."""
 
     def __init__(self, url: str, emit: Emit) -> None:
-        # As in wakeup.py: no retries by redis-py, which repeats what is not idempotent.
-        self._client = Redis.from_url(
-            url, socket_timeout=CALL_SECONDS, socket_connect_timeout=CALL_SECONDS, retry=Retry(NoBackoff(), 0)
-        )
+        self._client = connect(url, CALL_SECONDS)
         self._outage = Outage(emit, "redis", "limiting rates")
         self._silent_until = 0.0
         self._full_at: dict[str, float] = {}  # by this process's clock; what Redis said last, or what we count

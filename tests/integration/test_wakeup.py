@@ -2,16 +2,20 @@
 
 import asyncio
 import time
+from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from app.core.errors import WakeupUnavailableError
 from app.core.events import ServiceDown, ServiceUp
-from app.queue.wakeup import Wakeup, stay_subscribed
+from app.queue.listen import stay_subscribed
+from app.queue.wakeup import Wakeup
 from tests.integration.conftest import LIST, WANTED, hint
 from tests.support.proxy import Proxy
+from tests.support.servers import Servers
 from tests.support.waiting import EventLog, until
 
 
@@ -29,6 +33,18 @@ async def test_ids_are_popped_in_order_and_once(wakeup: Wakeup) -> None:
     await until(all_there)
     assert popped == ids
     assert await wakeup.pop(WANTED, 2, 0.01) == []
+
+
+async def test_a_push_is_sent_before_anything_else_is_done(wakeup: Wakeup, servers: Servers) -> None:
+    """In its first turn of the loop: the answer to the create, which is ready too, keeps no consumer waiting."""
+    await wakeup.ping()  # connects
+    task_id = uuid4()
+    wakeup.push([hint(task_id)])
+    await asyncio.sleep(0)
+    with SyncRedis.from_url(servers.redis_url) as redis:  # from here on this loop does nothing
+        popped = cast("tuple[bytes, bytes] | None", redis.blpop([LIST], timeout=2))
+    assert popped is not None
+    assert popped[1].decode() == str(task_id)
 
 
 async def test_a_redis_that_is_away_costs_no_one_time(redis_proxy: Proxy, events: EventLog, redis: Redis) -> None:
@@ -74,9 +90,8 @@ async def test_a_push_without_an_answer_is_not_repeated(redis_proxy: Proxy, even
 
 async def test_cancels_are_heard_again_after_an_outage(redis_proxy: Proxy, events: EventLog, wakeup: Wakeup) -> None:
     """The subscription comes back by itself."""
-    listener = Wakeup(redis_proxy.url, events)
     heard: set[UUID] = set()
-    listening = asyncio.create_task(stay_subscribed(listener, events, heard.add))
+    listening = asyncio.create_task(stay_subscribed(redis_proxy.url, events, heard.add))
     try:
         for outage in (False, True):
             if outage:
@@ -92,4 +107,3 @@ async def test_cancels_are_heard_again_after_an_outage(redis_proxy: Proxy, event
             await until(is_heard)
     finally:
         listening.cancel()
-        await listener.close()

@@ -1,0 +1,34 @@
+"""How the queue speaks to Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+CALL_SECONDS = 1.0  # after which a call has failed
+SILENCE_SECONDS = 0.5  # after a failure nothing is sent for so long: PostgreSQL holds all that the hints say
+TROUBLE = (RedisError, OSError, TimeoutError)
+
+
+def connect(url: str, seconds: float | None = None) -> Redis:
+    """A pool that connects when it is first used. `seconds`: redis-py's own timeout of an answer.
+
+    That has each command sent by a task of its own, which waits its turn behind all that is ready, as the answer to a
+    create. Where a task waits to be started by the command, use answered_within instead.
+    """
+    # redis-py retries by itself, ten times, also what is not idempotent: one RPUSH became four. Never here.
+    return Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=CALL_SECONDS, retry=Retry(NoBackoff(), 0))
+
+
+@asynccontextmanager
+async def answered_within(seconds: float) -> AsyncIterator[None]:
+    """Raises TimeoutError, in words; redis-py then closes the connection, whose answer would be taken for another's."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
