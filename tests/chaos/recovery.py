@@ -1,16 +1,19 @@
 """What became of the tasks that a consumer held when it ended or froze, by PostgreSQL's own record."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from tests.chaos.lateness import Lateness
 from tests.chaos.scene import LEASE_SECONDS, SWEEP_SECONDS
+from tests.chaos.spread import spread
 from tests.support.types import Connection
 from tests.support.waiting import until
 
 MEASURE_SECONDS = 0.5  # from one process to another, on a busy machine
 BOUND_SECONDS = LEASE_SECONDS + SWEEP_SECONDS + MEASURE_SECONDS
+IN_TIME = f"recovered within lease + 1 sweep + {MEASURE_SECONDS:g} s to measure, from when the machine was last late"
 
 # Each way out of `processing`, beside the way in. Kinds that may fail and be tried again are left out of `is_burnt`.
 _LEFT = """
@@ -65,6 +68,21 @@ class Recovery:
         """Of those that were recovered."""
         return [task.seconds for task in self.left if task.is_lost]
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """In words: all that was held, and what became of it, so that the figures add up."""
+        slow = sum(seconds > LEASE_SECONDS + SWEEP_SECONDS for seconds in self.seconds)
+        slower = sum(seconds > BOUND_SECONDS for seconds in self.seconds)
+        times = f"{spread(self.seconds)}; {slow} after lease + 1 sweep, {slower} of them by more than is for measuring"
+        others = Counter(_way(task.status) for task in self.left if not task.is_lost)
+        if self.held:
+            others["held by them still"] = self.held
+        return {
+            "tasks held at that moment": str(len(self.left) + self.held),
+            "of these recovered": f"{len(self.seconds)} ({times})",
+            "and not": ", ".join(f"{count} {way}" for way, count in others.most_common()) or "none",
+        }
+
     def violations(self, lateness: Lateness) -> list[str]:
         """What took longer than a lease and a sweep; after trouble of the machine's, counted from the end of that.
 
@@ -84,6 +102,11 @@ class Recovery:
 def _excused(gone_at: float, seconds: float, lateness: Lateness) -> float:
     """Seconds of it."""
     return max(lateness.within(gone_at, gone_at + seconds), lateness.trouble(gone_at, gone_at + seconds) - gone_at)
+
+
+def _way(status: str) -> str:
+    """Out of `processing`, not by a recovery."""
+    return "canceled meanwhile" if status == "canceled" else f"{status} by a statement that was under way"
 
 
 async def held_by(sql: Connection, consumers: Collection[str]) -> int:

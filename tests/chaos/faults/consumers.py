@@ -16,7 +16,7 @@ from tests.chaos.process import Process
 from tests.chaos.processes import START_SECONDS
 from tests.chaos.recovery import (
     BOUND_SECONDS,
-    MEASURE_SECONDS,
+    IN_TIME,
     Gone,
     held_by,
     innocents_failed,
@@ -28,6 +28,7 @@ from tests.support.waiting import until
 
 _KILLS_A_SECOND = 0.6  # of six consumers: each lives for longer than the longest task, and a start, take
 _MOST_KILLS = 2  # for each that hits
+_TASKS_EACH = 200  # created meanwhile, at least, for each kill of the dose
 _HOLD_SECONDS = 2.0
 _LASTING_SECONDS = DRAIN_SECONDS + 4  # so that it must be stopped, and given back
 _COUNT = "SELECT count(*) FROM tasks"
@@ -35,7 +36,7 @@ _COUNT = "SELECT count(*) FROM tasks"
 
 async def _kill(scene: Scene, dose: int, random: Random) -> Finding:
     """Kill whoever holds tasks. A kill that comes when he has just ended them all does not count."""
-    finding, gone, held = Finding(), list[Gone](), 0
+    finding, gone = Finding(), list[Gone]()
     sql = await scene.servers.connect()
     begun, created = time.time(), await sql.fetchval(_COUNT)
     failed = set(await innocents_failed(sql))
@@ -48,21 +49,20 @@ async def _kill(scene: Scene, dose: int, random: Random) -> Finding:
             gone.append(Gone(victim.consumer_id, time.time()))
             scene.processes.signal(victim.pid, signal.SIGKILL)
             await victim.exited(5)
-        lost = await held_by(sql, [victim.consumer_id])
-        held += lost
-        finding.injected += lost > 0
+        finding.injected += await held_by(sql, [victim.consumer_id]) > 0
         await asyncio.sleep(max(0, due - time.monotonic()))
     await scene.processes.all_work()
     await asyncio.sleep(BOUND_SECONDS)
-    found = await recovery(sql, gone)
+    found, meanwhile = await recovery(sql, gone), await sql.fetchval(_COUNT) - created
     finding.facts = {
-        "tasks created meanwhile": str(await sql.fetchval(_COUNT) - created),
-        "tasks held by the killed": str(held),
-        "of these recovered": f"{len(found.seconds)} ({spread(found.seconds)})",
+        "tasks created meanwhile": str(meanwhile),
+        **found.facts,
         "kills beside that, of consumers that held nothing": str(len(gone) - finding.injected),
         "the machine itself was late by at most": f"{scene.lateness.within(begun, time.time()):.2f} s",
     }
     finding.violations = found.violations(scene.lateness) + sorted(set(await innocents_failed(sql)) - failed)
+    if meanwhile < _TASKS_EACH * dose:
+        finding.violations.append(f"{meanwhile} tasks only were created meanwhile, of {_TASKS_EACH * dose}")
     await sql.close()
     return finding
 
@@ -139,7 +139,7 @@ KILL = Fault(
     "kill-consumer",
     "consumer SIGKILL",
     500,
-    f"0 lost; recovered within lease + 1 sweep (+ {MEASURE_SECONDS:g} s to measure, and what the machine is late)",
+    f"0 lost; {IN_TIME}; {_TASKS_EACH} tasks created for each kill",
     _kill,
 )
 TERMINATE = Fault(

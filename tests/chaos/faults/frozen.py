@@ -12,7 +12,7 @@ from tests.chaos.fault import Fault, Finding
 from tests.chaos.faults.consumers import one_of
 from tests.chaos.faults.lasting import give_lasting
 from tests.chaos.process import Process, Why
-from tests.chaos.recovery import Gone, recovery
+from tests.chaos.recovery import IN_TIME, Gone, recovery
 from tests.chaos.scene import LEASE_SECONDS, Scene
 from tests.chaos.spread import spread
 
@@ -94,13 +94,12 @@ async def _freeze(scene: Scene, dose: int, random: Random) -> Finding:
     await sql.close()
     finding.facts = {
         "consumers that held tasks, and beside them APIs": f"{finding.injected}, {freezes.apis}",
-        "tasks of theirs that were recovered": f"{len(found.seconds)} ({spread(found.seconds)})",
+        **found.facts,
         "second runs under way when the first woke": str(freezes.second_runs),
         "outcomes of first runs that were refused": str(freezes.refused),
         "ended by themselves after SIGCONT": spread(freezes.took),
     }
-    if found.held:
-        finding.violations.append(f"{found.held} tasks are still held by consumers that are gone")
+    finding.violations += found.violations(scene.lateness)
     if not freezes.second_runs:
         finding.violations.append("no second run was under way when the first woke, so nothing is shown")
     if not freezes.refused and finding.injected >= _SOME:
@@ -118,7 +117,8 @@ FREEZE = Fault(
     "freeze",
     "SIGSTOP for 2 x lease",
     300,
-    "0 stale finishes, as the checker sees them, with first runs that end while second ones go on; ends by itself",
+    "0 stale finishes, as the checker sees them, with first runs that end while second ones go on; "
+    f"{IN_TIME}; ends by itself",
     _freeze,
 )
 
