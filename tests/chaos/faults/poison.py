@@ -76,11 +76,11 @@ async def _poison(scene: Scene, dose: int, random: Random) -> Finding:
                 taken += filter(None, lost)
                 finding.injected += sum(map(bool, lost))
             await scene.processes.all_work()
-    times = ", ".join(f"{count} {times}x" for times, count in await sql.fetch(_LOST, innocents) if times)
+    often = ", ".join(f"{count} {times}x" for times, count in await sql.fetch(_LOST, innocents) if times)
     finding.facts = {
         "all had ended after": spread(took),
         "innocents lost with the poison among them": f"{sum(taken)}, {min(taken, default=0)} at least with each",
-        "innocents lost, with whichever poison": times or "none",
+        "innocents lost, with whichever poison": often or "none",
         "poison beside that, which took none with it": str(tries - finding.injected),
     }
     await sql.close()
