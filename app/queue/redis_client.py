@@ -20,8 +20,16 @@ def connect(url: str, seconds: float | None = None) -> Redis:
     That has each command sent by a task of its own, which waits its turn behind all that is ready, as the answer to a
     create. Where a task waits to be started by the command, use answered_within instead.
     """
-    # redis-py retries by itself, ten times, also what is not idempotent: one RPUSH became four. Never here.
-    return Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=CALL_SECONDS, retry=Retry(NoBackoff(), 0))
+    return Redis.from_url(
+        url,
+        socket_timeout=seconds,
+        socket_connect_timeout=CALL_SECONDS,
+        # redis-py retries by itself, ten times, also what is not idempotent: one RPUSH became four. Never here.
+        retry=Retry(NoBackoff(), 0),
+        # By protocol 3 over TCP a pool of redis-py 8.1 hands out connections whose other end is gone: long after an
+        # outage each of them fails a call (https://github.com/redis/redis-py/issues/4252).
+        protocol=2,
+    )
 
 
 @asynccontextmanager

@@ -74,6 +74,21 @@ async def test_a_redis_that_is_away_costs_no_one_time(redis_proxy: Proxy, events
         await wakeup.close()
 
 
+async def test_connections_that_broke_while_idle_are_replaced(
+    redis_proxy: Proxy, events: EventLog, redis: Redis
+) -> None:
+    """The first call after an outage does not fail, and so does not silence those that come after it."""
+    wakeup = Wakeup(redis_proxy.url, events)
+    try:
+        await wakeup.ping()  # connects
+        await redis_proxy.stop()
+        await redis_proxy.start()
+        await redis.ping()  # after which this loop has heard of the end
+        await wakeup.ping()
+    finally:
+        await wakeup.close()
+
+
 async def test_a_push_without_an_answer_is_not_repeated(redis_proxy: Proxy, events: EventLog, redis: Redis) -> None:
     """One RPUSH, one id in the list: repeating it would only make more of it."""
     wakeup = Wakeup(redis_proxy.url, events)
