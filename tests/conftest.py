@@ -16,6 +16,7 @@ from app.db.engine import Database
 from app.db.migrate import migrate
 from app.queue.wakeup import Wakeup
 from tests.support.proxy import Proxy
+from tests.support.receiver import Receiver, receiving
 from tests.support.servers import Servers, running_servers
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
@@ -115,6 +116,13 @@ async def redis_proxy(redis_url: str) -> AsyncIterator[Proxy]:
     """Redis behind a proxy."""
     async for proxy in _proxy(redis_url):
         yield proxy
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A web service on 127.0.0.1."""
+    async with receiving() as receiver:
+        yield receiver
 
 
 def quick_settings(database_url: str, redis_url: str, **others: object) -> Settings:

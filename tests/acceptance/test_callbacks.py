@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from standardwebhooks import Webhook
 from uuid_utils.compat import uuid7
 
 from tests.support.processes import ROOT, Process, Service, service
-from tests.support.receiver import Heard, Receiver, answering, receiving
+from tests.support.receiver import Heard, Receiver, answering
 from tests.support.types import Connection
 from tests.support.waiting import until
 
@@ -35,13 +34,6 @@ QUICK = {
     "handler_modules": "tests.handlers.groups,tests.handlers.poison",
     "simulate_seconds": 0,
 }
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A service on 127.0.0.1."""
-    async with receiving() as receiver:
-        yield receiver
 
 
 async def _deliveries(taskmill: Service, path: str) -> list[dict[str, Any]]:

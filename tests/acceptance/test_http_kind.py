@@ -4,7 +4,6 @@ import asyncio
 import base64
 import re
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,17 +11,10 @@ from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.support.processes import ROOT, Process, Service, service
-from tests.support.receiver import Receiver, answering, receiving
+from tests.support.receiver import Receiver, answering
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 QUICK = {"poll_seconds": 0.1, "http_allow_private": "127.0.0.1/32", "http_signing_secret": SECRET}
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A service on 127.0.0.1."""
-    async with receiving() as receiver:
-        yield receiver
 
 
 async def _create(taskmill: Service, content: dict[str, Any], **fields: Any) -> str:

@@ -27,7 +27,7 @@ from app.handlers.callback.payload import Callback
 from app.handlers.callback.tries import Try, delivered, failed, read_delivered, read_failed
 from app.queue.wakeup import Wakeup
 from tests.conftest import quick_settings
-from tests.support.receiver import Receiver, answering, receiving
+from tests.support.receiver import Receiver, answering
 from tests.support.waiting import EventLog
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -35,13 +35,6 @@ OLD_SECRET = "whsec_" + base64.b64encode(b"o" * 24).decode()
 BODY = '{"type" : "task.completed", "data" : {"result": ' + "[" * 500 + "]" * 500 + ', "é\\u00e9": 1.0}}'
 
 Tell = Callable[..., Awaitable[Outcome]]
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A service on 127.0.0.1."""
-    async with receiving() as receiver:
-        yield receiver
 
 
 @pytest.fixture

@@ -16,16 +16,9 @@ from yarl import URL
 
 from app import __version__
 from app.handler_api.http import AddressRefusedError, GuardedConnector, ThreadResolver, open_client
-from tests.support.receiver import Receiver, answering, receiving
+from tests.support.receiver import Receiver, answering
 
 LOOPBACK = "127.0.0.0/8,::1/128"
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A service on 127.0.0.1."""
-    async with receiving() as receiver:
-        yield receiver
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from app.handlers.http.handler import HANDLER
 from app.handlers.http.options import HttpOptions
 from app.queue.wakeup import Wakeup
 from tests.conftest import quick_settings
-from tests.support.receiver import Receiver, answering, receiving
+from tests.support.receiver import Receiver, answering
 from tests.support.waiting import EventLog
 
 LIMIT = 65_536
@@ -35,13 +35,6 @@ OLD_SECRET = "whsec_" + base64.b64encode(b"o" * 24).decode()
 STRANGE_SECRET = "whsec_" + base64.b64encode(b"s" * 24).decode()
 
 Call = Callable[..., Awaitable[Outcome]]
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A service on 127.0.0.1."""
-    async with receiving() as receiver:
-        yield receiver
 
 
 @pytest.fixture
