@@ -1,0 +1,1 @@
+"""Tests of the executor: what becomes of a run."""
