@@ -1,6 +1,5 @@
 """One live service for all tests of a module: for tests that only ask it things."""
 
-import base64
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -8,12 +7,11 @@ import asyncpg
 import pytest
 
 from tests.conftest import drop_database, execute_once, with_database
+from tests.support.callbacks import SECRET
 from tests.support.processes import Service, service
 from tests.support.refusals import Refusals
 from tests.support.servers import Servers
 from tests.support.types import Connection
-
-SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
 
 @pytest.fixture(scope="module")

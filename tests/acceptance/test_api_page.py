@@ -6,7 +6,7 @@ With REWRITE=1 in the environment the answers are written anew.
 import os
 import re
 
-from tests.acceptance.conftest import SECRET
+from tests.support.callbacks import SECRET
 from tests.support.curl import Example, examples, learn, masked, run
 from tests.support.processes import ROOT, service
 

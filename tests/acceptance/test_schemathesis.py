@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import SECRET
 from tests.acceptance.test_documentation import OPERATIONS
+from tests.support.callbacks import SECRET
 from tests.support.processes import ROOT, Service, service
 from tests.support.servers import Servers
 
