@@ -1,0 +1,1 @@
+"""Tests of isolated handlers in real child processes, without a consumer around them."""
