@@ -26,7 +26,9 @@ PROCESSING = "EXISTS (SELECT FROM tasks WHERE status = 'processing')"
 # Index tasks_due: whatever else there is costs this question nothing.
 _DUE = """EXISTS (SELECT FROM tasks WHERE status = 'pending' AND NOT is_blocked AND priority = 1 AND run_at <= now()
     AND kind = ANY('{simulate,stamped,held}'))"""
-_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+# Not those that come and go, as autovacuum's.
+_BACKENDS = """SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
 
 
 class Subject(Api):
@@ -122,12 +124,19 @@ class Subject(Api):
         """Start the API and connect. Raises RuntimeError where it does not come up."""
         await self.prepare(self.env["DATABASE_URL"])
         self.sql = await asyncpg.connect(self.env["DATABASE_URL"])
-        self.api = self.launch()
-        try:
-            await self.ask("GET", "/")  # whatever it answers
-        except (OSError, EOFError):
-            raise RuntimeError(f"the API of {self.name} does not start: {self.api.output()[-500:]}") from None
+        await self._open_api()
         return self
+
+    async def restart(self) -> None:
+        """A new API process, and as many new consumers."""
+        number = len(self.consumers)
+        await self.stop_consumers()
+        self._wires.clear()
+        await self._connections.aclose()
+        self.api.signal(signal.SIGTERM)
+        await self.api.exit_code()
+        await self._open_api()
+        await self.start_consumers(number)
 
     async def close(self) -> None:
         """Stop what it has started."""
@@ -135,6 +144,13 @@ class Subject(Api):
         if hasattr(self, "sql"):
             await self.sql.close()
         await super().close()
+
+    async def _open_api(self) -> None:
+        self.api = self.launch()
+        try:
+            await self.ask("GET", "/")  # whatever it answers
+        except (OSError, EOFError):
+            raise RuntimeError(f"the API of {self.name} does not start: {self.api.output()[-500:]}") from None
 
     async def _serve(self, consumers: list[Process]) -> None:
         pids = [consumer.pid for consumer in consumers]

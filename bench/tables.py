@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from bench.against_peers import ENQUEUE, ONE, TWO
 from bench.batches import LIMIT
+from bench.limits.start import Bare
 from bench.peers.catalogue import PEERS
 from bench.plots import CONNECTIONS
 from bench.results import Results
@@ -46,9 +47,11 @@ _PEERS = [
     ("of the servers", "CPU of the servers for 1,000 tasks, 1 worker"),
     ("MiB", "peak memory, 1 worker"),
 ]
+_START = [
+    ("POST to the handler's first line, p50, ms", "start_p50"),
+    ("POST to the handler's first line, p99, ms", "start_p99"),
+]
 _ALONE = [
-    ("POST to the handler's first line, p50, ms", "latency", "start_p50"),
-    ("POST to the handler's first line, p99, ms", "latency", "start_p99"),
     ("cancel of a running task, answered, p50, ms", "cancels", "cancel_answered_p50"),
     ("cancel of a running task, answered, p99, ms", "cancels", "cancel_answered_p99"),
     ("until its handler has stopped, p50, ms", "cancels", "cancel_stopped_p50"),
@@ -132,6 +135,14 @@ def setting_table(_: Results) -> str:
     return table(head, [[cell.replace("{count}", "N") for cell in row] for row in [ours, *rows]])
 
 
+def start_table(results: Results) -> str:
+    """Beside the least that has to happen."""
+    return table(
+        ["", US, Bare.name, "ratio"],
+        [_beside(results, words, "latency", measure, Bare.name) for words, measure in _START],
+    )
+
+
 def alone_table(results: Results) -> str:
     """What is told of Taskmill only."""
     return table(["", US], [[words, spread(results.values(part, US, measure))] for words, part, measure in _ALONE])
@@ -169,9 +180,9 @@ def limit_table(results: Results) -> str:
     return table(["", "", "limit"], rows)
 
 
-def _beside(results: Results, words: str, part: str, measure: str) -> list[str]:
-    ours, theirs = (spread(results.values(part, name, measure)) for name in (US, NAIVE))
-    return [words, ours, theirs, spread(results.ratios(part, measure, US, NAIVE))]
+def _beside(results: Results, words: str, part: str, measure: str, other: str = NAIVE) -> list[str]:
+    ours, theirs = (spread(results.values(part, name, measure)) for name in (US, other))
+    return [words, ours, theirs, spread(results.ratios(part, measure, US, other))]
 
 
 TABLES: dict[str, Callable[[Results], str]] = {
@@ -182,6 +193,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "work": work_table,
     "peers": peer_table,
     "settings": setting_table,
+    "start": start_table,
     "alone": alone_table,
     "standing": standing_table,
     "limits": limit_table,
