@@ -1,17 +1,21 @@
 """Databases for benchmarks, on whatever server there is."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 import asyncpg
 
 from tests.conftest import with_database
+from tests.support.types import Connection
 
 _END_OURS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = current_user
 """
+
+_SETTLE_SECONDS = 0.5
 
 
 @asynccontextmanager
@@ -36,6 +40,13 @@ async def leave(server_url: str, name: str) -> None:
         await _replace(server_url, name, make=False)
     except asyncpg.PostgresError as error:
         sys.stderr.write(f"bench: the database {name} stays: {error}\n")
+
+
+async def settle(sql: Connection) -> None:
+    """Let the server write what it has to, where we may ask for that, and the machine rest for a moment."""
+    with suppress(asyncpg.InsufficientPrivilegeError):
+        await sql.execute("CHECKPOINT")
+    await asyncio.sleep(_SETTLE_SECONDS)
 
 
 async def _replace(server_url: str, name: str, *, make: bool) -> None:
