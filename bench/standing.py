@@ -17,6 +17,8 @@ from bench.run import Run, name_of
 from bench.subject import Subject
 from bench.usage import cpu_seconds
 
+Fill = Callable[[int, int], tuple[object, ...]]  # the statement for these rows, and its arguments
+
 _CHUNK = 250_000
 # In the order of their ids, as if they had been created so, over the last year.
 _IDS = """(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - 31536000000 + n), 12, '0') || '7'
@@ -47,6 +49,13 @@ SELECT (count(*) / extract(epoch FROM max(finished_at) - min(started_at)))::floa
 FROM tasks WHERE id > $1 AND status = 'completed'
 """
 
+# What is told of each part: the first word of its measures, and what was there.
+STANDING = {
+    "history": ("ended", "ended"),
+    "delayed": ("delayed", "delayed"),
+    "control": ("nothing", "nothing"),
+}
+
 
 class Laden(Subject):
     """Taskmill with many tasks in its table."""
@@ -56,19 +65,28 @@ class Laden(Subject):
 
 async def measure_history(run: Run) -> None:
     """Tasks that have ended."""
-    await _compare(run, "ended", run.dose.ended, lambda first, last: (_ENDED, first, last, str(uuid_utils.uuid7())))
+
+    def fill(first: int, last: int) -> tuple[object, ...]:
+        return _ENDED, first, last, str(uuid_utils.uuid7())
+
+    await _compare(run, "ended", run.dose.ended, run.dose.turns, fill)
 
 
 async def measure_delayed(run: Run) -> None:
     """Tasks that are due in ten years."""
-    await _compare(run, "delayed", run.dose.delayed, lambda first, last: (_DELAYED, first, last))
+    await _compare(run, "delayed", run.dose.delayed, run.dose.turns, lambda first, last: (_DELAYED, first, last))
 
 
-async def _compare(run: Run, what: str, count: int, fill: Callable[[int, int], tuple[object, ...]]) -> None:
+async def measure_control(run: Run) -> None:
+    """Nothing, in two databases that are alike: what the method itself shows."""
+    await _compare(run, "nothing", 0, run.dose.turns // 2)
+
+
+async def _compare(run: Run, what: str, count: int, turns: int, fill: Fill | None = None) -> None:
     async with AsyncExitStack() as stack:
         subjects = await run.open(stack, Subject, Laden)
         for subject in subjects:
-            if isinstance(subject, Laden):
+            if fill and isinstance(subject, Laden):
                 for first in range(1, count + 1, _CHUNK):
                     statement, *arguments = fill(first, min(first + _CHUNK - 1, count))
                     await subject.sql.execute(str(statement), *arguments)
@@ -84,7 +102,7 @@ async def _compare(run: Run, what: str, count: int, fill: Callable[[int, int], t
             await _warm_up(subject, ids[subject.name], run.dose.turn_seconds)
             await _measure(run, what, subject, ids[subject.name], number)
 
-        await run.take_turns(subjects, run.dose.turns, once, name_of)
+        await run.take_turns(subjects, turns, once, name_of)
 
 
 async def _warm_up(subject: Subject, ids: list[str], seconds: float) -> None:
