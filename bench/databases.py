@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
@@ -27,6 +28,14 @@ async def new_database(server_url: str) -> AsyncIterator[str]:
         yield with_database(server_url, name)
     finally:
         await leave(server_url, name)
+
+
+def redis_database(url: str, number: int) -> str:
+    """The same Redis, another of its databases."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}?db={number}"
+    return urlunsplit(parts._replace(path=f"/{number}"))
 
 
 async def recreate(server_url: str, name: str) -> None:

@@ -6,14 +6,13 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Self, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from redis.asyncio import Redis
 
 from app.db.migrate import migrate
 from bench.api import Api
-from bench.databases import new_database
+from bench.databases import new_database, redis_database
 from bench.usage import cpu_seconds, only_postgres, tree
 from tests.support.processes import Process
 from tests.support.servers import Servers
@@ -128,15 +127,17 @@ class Subject(Api):
         return self
 
     async def restart(self) -> None:
-        """A new API process, and as many new consumers."""
+        """A new API process, and as many new consumers, which start at the same time."""
         number = len(self.consumers)
-        await self.stop_consumers()
         self._wires.clear()
         await self._connections.aclose()
         self.api.signal(signal.SIGTERM)
+        await self.stop_consumers()
         await self.api.exit_code()
+        started = [self.launch_consumer() for _ in range(number)]
         await self._open_api()
-        await self.start_consumers(number)
+        await self._serve(started)
+        self.consumers += started
 
     async def close(self) -> None:
         """Stop what it has started."""
@@ -176,14 +177,6 @@ async def running(
         kind(url, redis_database(servers.redis_url, redis_number), **settings) as subject,
     ):
         yield await subject.open()
-
-
-def redis_database(url: str, number: int) -> str:
-    """The same Redis, another of its databases."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return f"unix://{parts.path}?db={number}"
-    return urlunsplit(parts._replace(path=f"/{number}"))
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

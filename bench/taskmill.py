@@ -83,7 +83,7 @@ class Taskmill:
 
     async def _latencies(self, rate: float, seconds: float) -> list[float]:
         try:
-            await self._subject.start_consumers(**self._settings)
+            await self._subject.start_consumers(1, **self._settings)
             return await start_delays(self._subject, self._stamps, rate, seconds)
         finally:
             await self._subject.stop_consumers()
