@@ -57,7 +57,7 @@ async def app(
         content += message["body"]
     task_id = uuid4()
     await _servers.sql.execute(_CREATE, task_id, content.decode())
-    await cast("Awaitable[int]", _servers.redis.rpush(_LIST, str(task_id)))
+    await _servers.redis.rpush(_LIST, str(task_id))
     body = json.dumps({"id": str(task_id)}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 201, "headers": headers})
