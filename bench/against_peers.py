@@ -1,11 +1,12 @@
 """Taskmill among its peers: no-op tasks, enqueues, latency and sleepers, all in turns on the same servers.
 
 A short drain and a few enqueues say how fast each is; from then on each gets as many tasks as last for a while, so that
-a fast one is not measured by how it starts. First comes what is measured of all, then more rounds of the fastest.
+a fast one is not measured by how it starts. First comes what is measured of all, then more turns of those that decide
+a target, then a second one of the others while there is time.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -16,38 +17,41 @@ from bench.run import Run
 from bench.taskmill import Taskmill, taskmill
 
 ONE, TWO = "no-op tasks, 1 worker", "no-op tasks, 2 workers"
-ENQUEUE = "enqueue one by one"
+ENQUEUE, BATCHES = "enqueue one by one", "enqueue in batches"
 CREATES = "Taskmill's creates over HTTP beside that, 64 connections"
 _FIRST = 2_000  # tasks of the first drain
 _FEWEST = 1_000
-_SINGLES = 200  # of the first enqueues
+_SINGLES = 1_000  # of the first enqueues
 _ENQUEUE_SECONDS = 1.5
 _LIMIT = 15.0  # seconds, after which a drain is measured by what it did
 _FASTEST = 2
-_FASTEST_ENQUEUES = 3
+_NEAREST = 2
 
 
 @dataclass(frozen=True)
 class _Step:
-    """Something to measure, if there is time: whose, what in words, and how."""
+    """Something to measure, if there is time: whose, what in words, and how. A second turn may be left out."""
 
     name: str
     what: str
     do: Callable[[], object]
+    is_second: bool = False
 
 
 def measure_among_peers(run: Run) -> None:
     """A part of `make bench`."""
     with taskmill(run.servers) as ours, running_peers(run.servers, run.dose.peers, limit=_LIMIT) as peers:
         begin = time.monotonic()  # not before: they may have had to be installed
-        contenders: list[Contender] = [ours, *peers]
+        contenders: list[Contender] = [*ours, *peers]
         sizes = {one.name: _size(run, one) for one in contenders}
         contenders.sort(key=lambda one: -sizes[one.name].tasks)
         print(f"  {time.monotonic() - begin:.0f} s; fastest: {', '.join(one.name for one in contenders)}", flush=True)
         left: dict[str, list[str]] = {}
-        for step in _steps(run, ours, contenders, sizes):
+        for step in _Plan(run, ours, contenders, sizes).steps():
             if time.monotonic() > begin + run.dose.peer_seconds:
-                left.setdefault(step.name, []).append(step.what)
+                print(f"  {step.name}, {step.what}: no time was left", flush=True)
+                if not step.is_second:
+                    left.setdefault(step.name, []).append(step.what)
                 continue
             started = time.monotonic()
             step.do()
@@ -70,52 +74,76 @@ def _size(run: Run, contender: Contender) -> Turn:
     return Turn(singles=max(singles, _SINGLES), tasks=min(max(tasks, _FEWEST), run.dose.tasks))
 
 
-def _steps(run: Run, ours: Taskmill, contenders: Sequence[Contender], sizes: dict[str, Turn]) -> list[_Step]:
-    """In the order of what may least be missing."""
-    peers = [one for one in contenders if one is not ours]
-    rest = Turn(rate=50, seconds=run.dose.latency_seconds / 2, sleepers=run.dose.sleepers // 5)
+@dataclass
+class _Plan:
+    """What is measured, in the order of what may least be missing. `ours` is Taskmill at its best, and as it comes."""
 
-    def work(one: Contender, number: int) -> None:
-        measure(one, Turn(tasks=sizes[one.name].tasks), number, run.tell)
+    run: Run
+    ours: tuple[Taskmill, Taskmill]
+    contenders: Sequence[Contender]  # the fastest first
+    sizes: dict[str, Turn]
 
-    def enqueue(one: Contender, number: int) -> None:
-        _enqueue_beside(run, ours, one, sizes[one.name].singles, number)
+    def steps(self) -> Iterator[_Step]:
+        """One after another; what follows may depend on what the ones before have found."""
+        dose, best = self.run.dose, self.ours[0]
+        peers = [one for one in self.contenders if one not in self.ours]
+        fastest = [best, *peers[:_FASTEST]]
+        others = [one for one in self.contenders if one not in fastest]
+        singles = Turn(singles=self.sizes[best.name].singles)
+        yield from self._turn(self.contenders, "no-op tasks", self._work, 0)
+        for number in range(max(1, dose.peer_rounds)):
+            yield from self._turn(peers, "its enqueues beside creates", self._enqueue, number)
+            yield _Step(best.name, "creates one by one", partial(measure, best, singles, number, self.run.tell))
+        yield from self._turn(self.contenders, "latency and sleepers", self._rest, 0)
+        for number in range(1, dose.best_rounds):
+            yield from self._turn(fastest, "no-op tasks", self._work, number)
+        nearest = sorted(peers, key=self._enqueues)[-_NEAREST:]
+        for number in range(dose.peer_rounds, dose.enqueue_rounds):
+            yield from self._turn(nearest, "its enqueues beside creates", self._enqueue, number)
+        for number in range(1, dose.peer_rounds):
+            yield from self._turn(others, "no-op tasks", self._work, number, is_second=True)
+            yield from self._turn(self.contenders, "latency and sleepers", self._rest, number, is_second=True)
 
-    def enqueue_again(place: int, number: int) -> None:
-        fastest = sorted(peers, key=lambda one: -_enqueues(run, one))
-        if place < len(fastest):
-            enqueue(fastest[place], number)
+    def _turn(
+        self,
+        whose: Sequence[Contender],
+        what: str,
+        do: Callable[[Contender, int], None],
+        number: int,
+        *,
+        is_second: bool = False,
+    ) -> Iterator[_Step]:
+        for one in whose[:: -1 if number % 2 else 1]:
+            yield _Step(one.name, f"{what}, turn {number + 1}", partial(do, one, number), is_second)
 
-    singles = Turn(singles=sizes[ours.name].singles)
-    steps = [_Step(one.name, "no-op tasks", partial(work, one, 0)) for one in contenders]
-    steps += [_Step(one.name, "its enqueue beside creates", partial(enqueue, one, 0)) for one in peers]
-    steps.append(_Step(ours.name, "creates one by one", partial(measure, ours, singles, 0, run.tell)))
-    steps += [_Step(one.name, "latency and sleepers", partial(measure, one, rest, 0, run.tell)) for one in contenders]
-    for number in range(1, run.dose.peer_rounds):
-        words = f"round {number + 1}"
-        fastest = [ours, *peers[:_FASTEST]][:: -1 if number % 2 else 1]
-        steps += [_Step(one.name, words, partial(work, one, number)) for one in fastest]
-        steps += [
-            _Step(f"fastest enqueue, {place + 1}", words, partial(enqueue_again, place, number))
-            for place in range(_FASTEST_ENQUEUES)
-        ]
-    return steps
+    def _work(self, one: Contender, number: int) -> None:
+        measure(one, Turn(tasks=self.sizes[one.name].tasks), number, self.run.tell)
 
+    def _rest(self, one: Contender, number: int) -> None:
+        sleepers = 0 if one is self.ours[1] else self.run.dose.sleepers // 5  # those are not of default settings
+        turn = Turn(rate=50, seconds=self.run.dose.latency_seconds / 2, sleepers=sleepers)
+        measure(one, turn, number, self.run.tell)
 
-def _enqueue_beside(run: Run, ours: Taskmill, peer: Contender, count: int, number: int) -> None:
-    """What it takes one by one in process, and what our API takes over HTTP right before and right after."""
-    try:
-        peer.reset()
-        before = ours.creates_per_second()
-        seconds = peer.enqueue(count, batch=False)
-        after = ours.creates_per_second()
-    except Exception as error:  # noqa: BLE001 - a finding, not the end of the run
-        run.fail(f"{peer.name}, {ENQUEUE}", error)
-        return
-    run.add(peer.name, ENQUEUE, "tasks/s", count / seconds, number)
-    run.add(peer.name, CREATES, "tasks/s", (before + after) / 2, number)
+    def _enqueue(self, peer: Contender, number: int) -> None:
+        """What it takes one by one in process, and our API over HTTP, in turns, on servers that have come to rest."""
+        ours, count = self.ours[0], self.sizes[peer.name].singles
+        sides: dict[str, Callable[[], float]] = {
+            CREATES: ours.creates_per_second,
+            ENQUEUE: lambda: count / peer.enqueue(count, batch=False),
+        }
+        found = {}
+        try:
+            for measured in list(sides)[:: -1 if number % 2 else 1]:
+                ours.reset()
+                peer.reset()
+                ours.settle()
+                found[measured] = sides[measured]()
+        except Exception as error:  # noqa: BLE001 - a finding, not the end of the run
+            self.run.fail(f"{peer.name}, {ENQUEUE}", error)
+            return
+        for measured, rate in found.items():
+            self.run.add(peer.name, measured, "tasks/s", rate, number)
 
-
-def _enqueues(run: Run, peer: Contender) -> float:
-    found = [one.value for one in run.figures if (one.subject, one.measure) == (peer.name, ENQUEUE)]
-    return median(found) if found else 0.0
+    def _enqueues(self, peer: Contender) -> float:
+        found = [one.value for one in self.run.figures if (one.subject, one.measure) == (peer.name, ENQUEUE)]
+        return median(found) if found else 0.0

@@ -11,7 +11,19 @@ import asyncpg
 
 from app.db.engine import SESSION
 from app.queue import create_batch
-from bench.limits.postgres import CONTENT, FRESH, PLAINER, growing_ids, insert, insert_plainer, repeat
+from bench.limits.postgres import (
+    CONTENT,
+    FRESH,
+    PLAINER,
+    Batch,
+    Step,
+    batches_for,
+    growing_id,
+    insert,
+    insert_plainer,
+    random_id,
+    repeat,
+)
 from bench.run import Run
 from bench.subject import Subject, running
 from bench.usage import cpu_seconds
@@ -22,7 +34,9 @@ ROWS = 1_000
 IN_FLIGHT = 2
 LIMIT = "INSERT ... unnest of 1,000, two connections"
 _LIMIT_ONE = "INSERT ... unnest of 1,000, one connection"
+LIKE_FOR_LIKE = "the same with json and growing ids"
 _INSERT_TASKS = create_batch._CREATE_PLAIN  # noqa: SLF001 - measured as it is
+_KINDS = ["simulate"] * ROWS
 
 Way = Callable[[float], Awaitable[int]]  # for so many seconds: rows
 
@@ -34,10 +48,10 @@ async def measure_batches(run: Run) -> None:
         await subject.sql.execute(f"{FRESH}; {PLAINER}")
         connections = [await _connect(stack, subject) for _ in range(IN_FLIGHT)]
         of_server: dict[str, Way] = {
-            LIMIT: lambda seconds: repeat(connections, insert, ROWS, seconds),
-            _LIMIT_ONE: lambda seconds: repeat(connections[:1], insert, ROWS, seconds),
-            "the same with json and growing ids": lambda seconds: repeat(connections, insert_plainer, ROWS, seconds),
-            "Taskmill's own statement and table": lambda seconds: repeat(connections, _insert_tasks, ROWS, seconds),
+            LIMIT: _repeated(connections, insert, random_id),
+            _LIMIT_ONE: _repeated(connections[:1], insert, random_id),
+            LIKE_FOR_LIKE: _repeated(connections, insert_plainer, growing_id),
+            "Taskmill's own statement and table": _repeated(connections, _insert_tasks, growing_id),
         }
         of_api: dict[str, Way] = {
             "Taskmill": lambda seconds: _post_arrays(subject.url, seconds),
@@ -52,13 +66,14 @@ async def measure_batches(run: Run) -> None:
             await subject.sql.execute("TRUNCATE task, plainer, tasks")
             if not number:  # to warm up: statements that are planned, code that has been used
                 await ways[name](run.dose.batch_seconds / 4)
+            working = ways[name](run.dose.batch_seconds)
             used, begin = cpu_seconds([subject.api.pid]), time.perf_counter()
-            rows = await ways[name](run.dose.batch_seconds)
+            rows = await working
             run.add(name, "batch", "1/s", rows / (time.perf_counter() - begin), number)
             if name in of_api:
                 run.add(name, "batch_cpu", "µs", 1e6 * (cpu_seconds([subject.api.pid]) - used) / rows, number)
 
-        await run.take_turns(list(ways), run.dose.rounds + 1, once, str)
+        await run.take_turns(list(ways), 2 * run.dose.rounds + 1, once, str)
 
 
 async def _connect(stack: AsyncExitStack, subject: Subject) -> Connection:
@@ -68,9 +83,15 @@ async def _connect(stack: AsyncExitStack, subject: Subject) -> Connection:
     return connection
 
 
-async def _insert_tasks(connection: Connection, rows: int) -> None:
+def _repeated(connections: Sequence[Connection], step: Step, new_id: Callable[[], str]) -> Way:
+    """What it sends is made when it is called, and it starts when it is awaited."""
+    return lambda seconds: repeat(connections, step, batches_for(seconds, ROWS, new_id), seconds)
+
+
+async def _insert_tasks(connection: Connection, batch: Batch) -> None:
     """The service's own statement."""
-    await connection.fetch(_INSERT_TASKS, growing_ids(rows), ["simulate"] * rows, [CONTENT] * rows, None, None)
+    ids, _, contents, _ = batch
+    await connection.fetch(_INSERT_TASKS, ids, _KINDS, contents, None, None)
 
 
 async def _post_arrays(

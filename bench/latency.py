@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.limits.start import Bare
 from bench.naive.subject import Naive
 from bench.run import Run, name_of
 from bench.stamps import read_stamps
@@ -14,15 +15,20 @@ from bench.subject import Subject, running
 from tests.support.waiting import until
 
 RATE = 50.0  # tasks a second
+Stamped = tuple[Subject, Path]
 _STARTED = "SELECT {started} - created_at FROM tasks WHERE id = $1 AND status = 'processing'"
 
 
 async def measure_latency(run: Run) -> None:
-    """From the first byte of a POST to the handler's first line; and from the row to its start, as the row says."""
-    async with stamped(run) as (subject, stamps):
-        for number in range(run.dose.rounds):
+    """From the first byte of a POST to the handler's first line, beside the least it takes; and from row to start."""
+    async with stamped(run, Subject, 1) as ours, stamped(run, Bare, 2) as bare:
+
+        async def start(one: Stamped, number: int) -> None:
+            subject, stamps = one
             delays = await start_delays(subject, stamps, RATE, run.dose.latency_seconds)
             run.add_percentiles(subject.name, "start", delays, number)
+
+        await run.take_turns([ours, bare], run.dose.rounds, start, lambda one: one[0].name)
     async with AsyncExitStack() as stack:
         subjects = await run.open(stack, Subject, Naive)
 
@@ -49,12 +55,13 @@ async def measure_cancels(run: Run) -> None:
 
 
 @asynccontextmanager
-async def stamped(run: Run) -> AsyncIterator[tuple[Subject, Path]]:
-    """Taskmill with one consumer and handlers that write down when they start and stop; and where they do."""
+async def stamped(run: Run, kind: type[Subject] = Subject, redis_number: int = 1) -> AsyncIterator[Stamped]:
+    """One of these with one consumer and handlers that write down when they start and stop; and where they do."""
     with TemporaryDirectory(prefix="taskmill-bench-") as folder:
         stamps = Path(folder) / "stamps"
         stamps.touch()
-        async with running(Subject, run.servers, handler_modules="bench.stamps", bench_stamps=stamps) as subject:
+        settings = {"handler_modules": "bench.stamps", "bench_stamps": stamps}
+        async with running(kind, run.servers, redis_number, **settings) as subject:
             await subject.start_consumers()
             yield subject, stamps
 

@@ -16,7 +16,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """In which the median lies with 95 %: the percentile bootstrap, the same each time for the same values."""
+    """In which the median lies with 95 %: the percentile bootstrap, the same each time for the same values.
+
+    Of five or fewer it is all of them, from the least to the most.
+    """
     chance = random.Random(0)  # noqa: S311 - no secret
     medians = [median(chance.choices(values, k=len(values))) for _ in range(_RESAMPLES)]
     return percentile(medians, 2.5), percentile(medians, 97.5)

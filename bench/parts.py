@@ -11,7 +11,7 @@ from bench.latency import measure_cancels, measure_latency
 from bench.limits.measure import measure_limits
 from bench.quiet import measure_idle, measure_sleepers
 from bench.run import Run
-from bench.standing import measure_delayed, measure_history
+from bench.standing import measure_control, measure_delayed, measure_history
 
 Measure = Callable[[Run], None]
 
@@ -40,4 +40,5 @@ PARTS: dict[str, Measure] = {
     "idle": _waited(measure_idle),
     "history": _waited(measure_history),
     "delayed": _waited(measure_delayed),
+    "control": _waited(measure_control),
 }

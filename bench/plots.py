@@ -5,7 +5,8 @@ from collections.abc import Callable
 from bench.against_peers import ONE, TWO
 from bench.results import Results
 from bench.svg import Group, bar_chart
-from bench.targets import NAIVE, US
+from bench.targets import NAIVE
+from bench.taskmill import US
 
 _PEERS = "beside other task queues"
 CONNECTIONS = {1: "1 connection", **{number: f"{number} connections" for number in (16, 64, 256)}}

@@ -6,7 +6,8 @@ from pathlib import Path
 from bench import results as store
 from bench.plots import PLOTS
 from bench.results import Results
-from bench.tables import TABLES, target_table
+from bench.tables import TABLES
+from bench.tables.run import target_table
 
 
 def write_report(results: Results, folder: Path) -> None:

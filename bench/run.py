@@ -33,7 +33,9 @@ class Dose:
     turn_seconds: float  # of creates, and of reads
     tasks: int  # that one Taskmill consumer drains, and the most of a peer's worker
     peers: tuple[str, ...]
-    peer_rounds: int  # of the fastest
+    peer_rounds: int  # of all, where there is time
+    best_rounds: int  # of the fastest
+    enqueue_rounds: int  # of those whose enqueues come nearest to our creates
     drain_seconds: float  # that a drain among peers is to take
     peer_seconds: float  # after which no more is begun among peers
 
@@ -54,7 +56,9 @@ FULL = Dose(
     turn_seconds=0.5,
     tasks=50_000,
     peers=tuple(PEERS),
-    peer_rounds=3,
+    peer_rounds=2,
+    best_rounds=3,
+    enqueue_rounds=5,
     drain_seconds=2,
     peer_seconds=900,
 )
@@ -75,6 +79,8 @@ QUICK = Dose(
     tasks=20_000,
     peers=("pgqueuer", "huey"),
     peer_rounds=1,
+    best_rounds=1,
+    enqueue_rounds=1,
     drain_seconds=1,
     peer_seconds=150,
 )

@@ -54,6 +54,8 @@ def tcp_servers() -> Iterator[Servers]:
         sockets.mkdir()
         database = postgres.prepare(folder / "postgres", sockets / "postgres", account, max_connections=300)
         redis = valkey.prepare(folder / "valkey", sockets / "valkey", account, durable=False)
+        single = [str(postgres.programs_folder() / "postgres"), "--single", "-j", "-D", str(folder / "postgres")]
+        account.run([*single, "postgres"], stdin=f"GRANT pg_checkpoint TO {postgres.NAME};\n\n")
         # Only the role of the database, which is no superuser; and the data is worth nothing.
         (folder / "postgres" / "pg_hba.conf").write_text(f"host all {postgres.NAME} 127.0.0.1/32 trust\n")
         options = ("-c", "listen_addresses=127.0.0.1", "-c", f"port={sql_port}")

@@ -30,23 +30,24 @@ def read_stamps(file: Path) -> dict[tuple[str, str], float]:
     return stamps
 
 
-async def _stamp(payload: Stamped, task: TaskContext[Options]) -> None:
-    _write("delay", str(task.id), time.time() - payload.sent)
-
-
-async def _hold(_: Held, task: TaskContext[Options]) -> None:
-    _write("start", str(task.id), time.time())
-    try:
-        await asyncio.sleep(3_600)
-    finally:
-        _write("stop", str(task.id), time.time())
-
-
-def _write(event: str, task_id: str, at: float) -> None:
+def stamp(event: str, task_id: str, at: float) -> None:
+    """Write one line into the file that BENCH_STAMPS names."""
     line = f"{event} {task_id} {at:.6f}\n".encode()
     descriptor = os.open(os.environ[FILE], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line)  # one call, so that lines do not mix
     os.close(descriptor)
+
+
+async def _stamp(payload: Stamped, task: TaskContext[Options]) -> None:
+    stamp("delay", str(task.id), time.time() - payload.sent)
+
+
+async def _hold(_: Held, task: TaskContext[Options]) -> None:
+    stamp("start", str(task.id), time.time())
+    try:
+        await asyncio.sleep(3_600)
+    finally:
+        stamp("stop", str(task.id), time.time())
 
 
 HANDLERS = (Handler(Stamped, _stamp), Handler(Held, _hold))

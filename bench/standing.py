@@ -1,8 +1,9 @@
 """What tasks cost that only stand in the table: millions that have ended, or are due in years.
 
 Two databases on one server, one with them and one without, each with an API and a consumer of its own, measured in
-many short turns. A machine's noise is larger than what is looked for, so the CPU that an operation takes (the API's or
-the consumer's, and that of their PostgreSQL backends) is noted as well.
+many short turns, each by processes of its own: one process is some percent faster than the next for as long as it
+lives. A machine's noise is larger than what is looked for, so the CPU that an operation takes (the API's or the
+consumer's, and that of their PostgreSQL backends) is noted as well.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from bench.load import get, post
 from bench.run import Run, name_of
 from bench.subject import Subject
 from bench.usage import cpu_seconds
+
+Fill = Callable[[int, int], tuple[object, ...]]  # the statement for these rows, and its arguments
 
 _CHUNK = 250_000
 # In the order of their ids, as if they had been created so, over the last year.
@@ -46,6 +49,13 @@ SELECT (count(*) / extract(epoch FROM max(finished_at) - min(started_at)))::floa
 FROM tasks WHERE id > $1 AND status = 'completed'
 """
 
+# What is told of each part: the first word of its measures, and what was there.
+STANDING = {
+    "history": ("ended", "ended"),
+    "delayed": ("delayed", "delayed"),
+    "control": ("nothing", "nothing"),
+}
+
 
 class Laden(Subject):
     """Taskmill with many tasks in its table."""
@@ -55,34 +65,52 @@ class Laden(Subject):
 
 async def measure_history(run: Run) -> None:
     """Tasks that have ended."""
-    await _compare(run, "ended", run.dose.ended, lambda first, last: (_ENDED, first, last, str(uuid_utils.uuid7())))
+
+    def fill(first: int, last: int) -> tuple[object, ...]:
+        return _ENDED, first, last, str(uuid_utils.uuid7())
+
+    await _compare(run, "ended", run.dose.ended, run.dose.turns, fill)
 
 
 async def measure_delayed(run: Run) -> None:
     """Tasks that are due in ten years."""
-    await _compare(run, "delayed", run.dose.delayed, lambda first, last: (_DELAYED, first, last))
+    await _compare(run, "delayed", run.dose.delayed, run.dose.turns, lambda first, last: (_DELAYED, first, last))
 
 
-async def _compare(run: Run, what: str, count: int, fill: Callable[[int, int], tuple[object, ...]]) -> None:
+async def measure_control(run: Run) -> None:
+    """Nothing, in two databases that are alike: what the method itself shows."""
+    await _compare(run, "nothing", 0, run.dose.turns // 2)
+
+
+async def _compare(run: Run, what: str, count: int, turns: int, fill: Fill | None = None) -> None:
     async with AsyncExitStack() as stack:
         subjects = await run.open(stack, Subject, Laden)
         for subject in subjects:
-            if isinstance(subject, Laden):
+            if fill and isinstance(subject, Laden):
                 for first in range(1, count + 1, _CHUNK):
                     statement, *arguments = fill(first, min(first + _CHUNK - 1, count))
                     await subject.sql.execute(str(statement), *arguments)
                 print(f"  {count:,} rows are there", flush=True)
             await subject.start_consumers()
-            await post(f"{subject.url}/task", subject.noop, SIXTY_FOUR, 1)
-            await subject.has_ended()
+            await _warm_up(subject, [], run.dose.turn_seconds)
             await subject.sql.execute("VACUUM ANALYZE tasks")
         ids = {one.name: [str(row[0]) for row in await one.sql.fetch(_SAMPLE)] for one in subjects}
         run.add("Taskmill", f"{what}_rows", "", count)
 
         async def once(subject: Subject, number: int) -> None:
+            await subject.restart()
+            await _warm_up(subject, ids[subject.name], run.dose.turn_seconds)
             await _measure(run, what, subject, ids[subject.name], number)
 
-        await run.take_turns(subjects, run.dose.turns, once, name_of)
+        await run.take_turns(subjects, turns, once, name_of)
+
+
+async def _warm_up(subject: Subject, ids: list[str], seconds: float) -> None:
+    """Let new processes do a little of everything."""
+    await post(f"{subject.url}/task", subject.noop, SIXTY_FOUR, seconds)
+    await subject.has_ended()
+    if ids:
+        await get(f"{subject.url}/task", ids, SIXTY_FOUR, seconds)
 
 
 async def _measure(run: Run, what: str, subject: Subject, ids: list[str], number: int) -> None:

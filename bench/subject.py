@@ -6,14 +6,13 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Self, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from redis.asyncio import Redis
 
 from app.db.migrate import migrate
 from bench.api import Api
-from bench.databases import new_database
+from bench.databases import new_database, redis_database
 from bench.usage import cpu_seconds, only_postgres, tree
 from tests.support.processes import Process
 from tests.support.servers import Servers
@@ -26,7 +25,9 @@ PROCESSING = "EXISTS (SELECT FROM tasks WHERE status = 'processing')"
 # Index tasks_due: whatever else there is costs this question nothing.
 _DUE = """EXISTS (SELECT FROM tasks WHERE status = 'pending' AND NOT is_blocked AND priority = 1 AND run_at <= now()
     AND kind = ANY('{simulate,stamped,held}'))"""
-_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+# Not those that come and go, as autovacuum's.
+_BACKENDS = """SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
 
 
 class Subject(Api):
@@ -122,12 +123,21 @@ class Subject(Api):
         """Start the API and connect. Raises RuntimeError where it does not come up."""
         await self.prepare(self.env["DATABASE_URL"])
         self.sql = await asyncpg.connect(self.env["DATABASE_URL"])
-        self.api = self.launch()
-        try:
-            await self.ask("GET", "/")  # whatever it answers
-        except (OSError, EOFError):
-            raise RuntimeError(f"the API of {self.name} does not start: {self.api.output()[-500:]}") from None
+        await self._open_api()
         return self
+
+    async def restart(self) -> None:
+        """A new API process, and as many new consumers, which start at the same time."""
+        number = len(self.consumers)
+        self._wires.clear()
+        await self._connections.aclose()
+        self.api.signal(signal.SIGTERM)
+        await self.stop_consumers()
+        await self.api.exit_code()
+        started = [self.launch_consumer() for _ in range(number)]
+        await self._open_api()
+        await self._serve(started)
+        self.consumers += started
 
     async def close(self) -> None:
         """Stop what it has started."""
@@ -135,6 +145,13 @@ class Subject(Api):
         if hasattr(self, "sql"):
             await self.sql.close()
         await super().close()
+
+    async def _open_api(self) -> None:
+        self.api = self.launch()
+        try:
+            await self.ask("GET", "/")  # whatever it answers
+        except (OSError, EOFError):
+            raise RuntimeError(f"the API of {self.name} does not start: {self.api.output()[-500:]}") from None
 
     async def _serve(self, consumers: list[Process]) -> None:
         pids = [consumer.pid for consumer in consumers]
@@ -160,14 +177,6 @@ async def running(
         kind(url, redis_database(servers.redis_url, redis_number), **settings) as subject,
     ):
         yield await subject.open()
-
-
-def redis_database(url: str, number: int) -> str:
-    """The same Redis, another of its databases."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return f"unix://{parts.path}?db={number}"
-    return urlunsplit(parts._replace(path=f"/{number}"))
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

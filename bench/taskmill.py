@@ -1,4 +1,4 @@
-"""Taskmill as a contender beside its peers: over HTTP, one API process, consumers at their best for tiny tasks."""
+"""Taskmill as a contender beside its peers, over HTTP, one API process: at its best for tiny tasks, and as it comes."""
 
 import asyncio
 import time
@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.contender import Drained
+from bench.databases import settle
 from bench.drains import drain, post_batches
 from bench.latency import start_delays
 from bench.load import post
@@ -15,18 +16,22 @@ from bench.subject import Subject, running
 from bench.usage import server_pids
 from tests.support.servers import Servers
 
+US = Subject.name
+DEFAULT = f"{US}, default"
+SLOTS = 500  # a consumer's, at its best
+TRIED = ("100 (the default)", "200", "500", "1,000")
 _REDIS_NUMBER = 15
-_SLOTS = 500
 
 
 class Taskmill:
-    """Implements bench.contender.Contender."""
+    """Implements bench.contender.Contender. Two of them may share what they run on: one at a time uses it."""
 
-    name = "Taskmill"
-    setting = f"{_SLOTS} slots"
-    tried = ("100 (the default)", "200", "500", "1,000")
-
-    def __init__(self, runner: asyncio.Runner, subject: Subject, stamps: Path, server_pids: Sequence[int]) -> None:
+    def __init__(
+        self, slots: int | None, runner: asyncio.Runner, subject: Subject, stamps: Path, server_pids: Sequence[int]
+    ) -> None:
+        self.name = US if slots else DEFAULT
+        self.setting = f"{slots} slots" if slots else "default settings"
+        self._settings: dict[str, object] = {"consumer_concurrency": slots} if slots else {}
         self._runner = runner
         self._subject = subject
         self._stamps = stamps
@@ -42,7 +47,7 @@ class Taskmill:
 
     def drain(self, count: int, *, workers: int) -> Drained:
         """See Contender."""
-        return self._drain(count, workers, self._subject.noop, _SLOTS)
+        return self._drain(count, workers, self._subject.noop, self._settings)
 
     def latencies(self, rate: float, seconds: float) -> list[float]:
         """Milliseconds from just before the POST to the handler's first line."""
@@ -50,24 +55,24 @@ class Taskmill:
 
     def sleepers(self, count: int) -> Drained:
         """So many tasks of a second, in one consumer with as many slots."""
-        return self._drain(count, 1, self._subject.sleeper(1), count)
-
-    def _drain(self, count: int, workers: int, body: str, slots: int) -> Drained:
-        pids = self._server_pids
-        return self._runner.run(
-            drain(self._subject, count, workers, body, server_pids=pids, consumer_concurrency=slots)
-        )
+        return self._drain(count, 1, self._subject.sleeper(1), {"consumer_concurrency": count})
 
     def creates_per_second(self) -> float:
-        """POSTs over 64 connections for a second, into an empty table, no consumer running."""
+        """POSTs over 64 connections for a second, no consumer running."""
         return self._runner.run(self._creates())
 
+    def settle(self) -> None:
+        """Let the servers finish what was before."""
+        self._runner.run(settle(self._subject.sql))
+
+    def _drain(self, count: int, workers: int, body: str, settings: dict[str, object]) -> Drained:
+        pids = self._server_pids
+        return self._runner.run(drain(self._subject, count, workers, body, server_pids=pids, **settings))
+
     async def _creates(self) -> float:
-        await self._subject.empty()
         load = await post(f"{self._subject.url}/task", self._subject.noop, 64, 1)
         if load.failed:
             raise RuntimeError(f"{load.failed} of {load.requests} creates failed")
-        await self._subject.empty()
         return load.per_second
 
     async def _post_each(self, count: int) -> float:
@@ -78,15 +83,15 @@ class Taskmill:
 
     async def _latencies(self, rate: float, seconds: float) -> list[float]:
         try:
-            await self._subject.start_consumers()
+            await self._subject.start_consumers(1, **self._settings)
             return await start_delays(self._subject, self._stamps, rate, seconds)
         finally:
             await self._subject.stop_consumers()
 
 
 @contextmanager
-def taskmill(servers: Servers) -> Iterator[Taskmill]:
-    """One API process, in databases of its own."""
+def taskmill(servers: Servers) -> Iterator[tuple[Taskmill, Taskmill]]:
+    """At its best, and as it comes, with one API process in databases of its own."""
     with TemporaryDirectory(prefix="taskmill-bench-") as folder, asyncio.Runner() as runner:
         stamps = Path(folder) / "stamps"
         stack = AsyncExitStack()
@@ -96,6 +101,7 @@ def taskmill(servers: Servers) -> Iterator[Taskmill]:
                     running(Subject, servers, _REDIS_NUMBER, handler_modules="bench.stamps", bench_stamps=stamps)
                 )
             )
-            yield Taskmill(runner, subject, stamps, runner.run(server_pids(servers)))
+            pids = runner.run(server_pids(servers))
+            yield Taskmill(SLOTS, runner, subject, stamps, pids), Taskmill(None, runner, subject, stamps, pids)
         finally:
             runner.run(stack.aclose())

@@ -24,6 +24,14 @@ def spread(values: Sequence[float]) -> str:
     return f"{shown(median(values))} ({shown(min(values))}–{shown(max(values))})"
 
 
+def around(values: Sequence[float]) -> str:
+    """The median (the interval in which it lies with 95 %), by which targets are decided."""
+    if len(values) < 2:
+        return spread(values)
+    least, most = interval(values)
+    return f"{shown(median(values))} ({shown(least)}–{shown(most)})"
+
+
 def change(ratios: Sequence[float]) -> str:
     """The median of these, as a change of 1, and the interval in which it lies with 95 %."""
     least, most = interval(ratios)
@@ -34,7 +42,7 @@ def _percent(ratio: float) -> str:
     return f"{100 * (ratio - 1):+.1f} %"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """In Markdown; the first column is of words, the others of numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[int] = (0,)) -> str:
+    """In Markdown; these columns are of words, the others of numbers."""
+    lines = [head, ["---" if column in words else "---:" for column in range(len(head))], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

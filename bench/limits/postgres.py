@@ -1,11 +1,14 @@
-"""PostgreSQL: durable inserts in batches from one Python process, COPY, and all that a task's life is in SQL."""
+"""PostgreSQL: durable inserts in batches from one Python process, COPY, and all that a task's life is in SQL.
+
+What is sent is made before the clock starts: the limit is PostgreSQL's and its driver's, not that of making ids.
+"""
 
 import asyncio
 import json
+import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from uuid import UUID, uuid4
 
 import asyncpg
 import uuid_utils
@@ -39,31 +42,33 @@ ALTER TABLE plainer ALTER content TYPE json USING content::json
 """
 _INSERT_PLAINER = _INSERT.replace("INTO task", "INTO plainer").replace("::jsonb", "::json")
 
-Ids = list[UUID] | list[str]
-Batch = tuple[Ids, list[str], list[str], list[datetime]]
-Step = Callable[[Connection, int], Awaitable[None]]
+# A second: more than one Python process gets done.
+_MOST_ROWS = 800_000
+_MOST_STATEMENTS = 20_000
+
+Batch = tuple[list[str], list[str], list[str], list[datetime]]  # ids, kinds, contents, times
+Step = Callable[[Connection, Batch], Awaitable[None]]
 
 
-async def insert(connection: Connection, rows: int) -> None:
+async def insert(connection: Connection, batch: Batch) -> None:
     """One statement, one commit."""
-    await connection.execute(_INSERT, *_batch(random_ids(rows)))
+    await connection.execute(_INSERT, *batch)
 
 
-async def insert_plainer(connection: Connection, rows: int) -> None:
+async def insert_plainer(connection: Connection, batch: Batch) -> None:
     """The same, into the plainer table."""
-    await connection.execute(_INSERT_PLAINER, *_batch(growing_ids(rows)))
+    await connection.execute(_INSERT_PLAINER, *batch)
 
 
-async def copy(connection: Connection, rows: int) -> None:
+async def copy(connection: Connection, batch: Batch) -> None:
     """The same by COPY."""
-    ids, kinds, contents, times = _batch(random_ids(rows))
-    records = zip(ids, kinds, ["pending"] * rows, contents, times, strict=True)
+    ids, kinds, contents, times = batch
+    records = zip(ids, kinds, ["pending"] * len(ids), contents, times, strict=True)
     await connection.copy_records_to_table("task", columns=COLUMNS, records=records)
 
 
-async def live(connection: Connection, rows: int) -> None:
+async def live(connection: Connection, batch: Batch) -> None:
     """Insert, claim and complete: three statements, three commits."""
-    batch = _batch(random_ids(rows))
     await connection.execute(_INSERT, *batch)
     await connection.execute(_MOVE, batch[0], "processing", "pending")
     await connection.execute(_MOVE, batch[0], "completed", "processing")
@@ -73,38 +78,42 @@ async def rate(url: str, step: Step, rows: int, connections: int, seconds: float
     """Rows a second of this step, repeated on each of the connections of this process, on a fresh table."""
     opened = [await asyncpg.connect(url) for _ in range(connections)]
     await opened[0].execute(f"{FRESH}; {_ROOM}" if step is live else FRESH)
+    batches = batches_for(seconds, rows, random_id)
     begin = time.perf_counter()
-    done = await repeat(opened, step, rows, seconds)
+    done = await repeat(opened, step, batches, seconds)
     took = time.perf_counter() - begin
     for connection in opened:
         await connection.close()
     return done / took
 
 
-async def repeat(connections: Sequence[Connection], step: Step, rows: int, seconds: float) -> int:
-    """Take this step over and over on each of the connections; the rows of all."""
+async def repeat(connections: Sequence[Connection], step: Step, batches: Iterable[Batch], seconds: float) -> int:
+    """Take this step on each of the connections until the time is over, or all batches are used; the rows of all."""
     end = time.perf_counter() + seconds
+    left = iter(batches)
 
     async def work(connection: Connection) -> int:
         done = 0
-        while time.perf_counter() < end:
-            await step(connection, rows)
-            done += rows
+        while time.perf_counter() < end and (batch := next(left, None)):
+            await step(connection, batch)
+            done += len(batch[0])
         return done
 
     return sum(await asyncio.gather(*map(work, connections)))
 
 
-def random_ids(rows: int) -> list[UUID]:
+def batches_for(seconds: float, rows: int, new_id: Callable[[], str]) -> list[Batch]:
+    """As many of so many rows as can be of use in that time."""
+    count = math.ceil(seconds * min(_MOST_STATEMENTS, _MOST_ROWS / rows))
+    kinds, contents, times = ["noop"] * rows, [CONTENT] * rows, [datetime.now(UTC)] * rows
+    return [([new_id() for _ in range(rows)], kinds, contents, times) for _ in range(count)]
+
+
+def random_id() -> str:
     """As most make them."""
-    return [uuid4() for _ in range(rows)]
+    return str(uuid_utils.uuid4())
 
 
-def growing_ids(rows: int) -> list[str]:
+def growing_id() -> str:
     """As Taskmill makes them: they grow with time."""
-    return [str(uuid_utils.uuid7()) for _ in range(rows)]
-
-
-def _batch(ids: Ids) -> Batch:
-    rows, now = len(ids), datetime.now(UTC)
-    return ids, ["noop"] * rows, [CONTENT] * rows, [now] * rows
+    return str(uuid_utils.uuid7())

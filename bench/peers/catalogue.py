@@ -33,7 +33,7 @@ class Spec:
         return isinstance(self.left, str)
 
 
-_ONE = "one by one"
+ONE_BY_ONE = "none: one by one"
 _MANY = "50 sends in flight"
 
 PEERS = {
@@ -72,7 +72,7 @@ PEERS = {
             "thread:4",
             ("thread:1", "thread:4", "greenlet:20"),
             "greenlet:{count}",
-            _ONE,
+            ONE_BY_ONE,
             lambda r: r.llen("huey.redis.bench"),
         ),
         Spec("arq", "arq", "1000", ("10", "100", "1000"), "{count}", _MANY, lambda r: r.zcard("arq:queue")),

@@ -6,9 +6,8 @@ from typing import Self
 import asyncpg
 from redis import Redis
 
-from bench.databases import leave, recreate
+from bench.databases import leave, recreate, redis_database
 from bench.peers.catalogue import Spec
-from bench.subject import redis_database
 from tests.conftest import with_database
 from tests.support.servers import Servers
 from tests.support.types import Connection

@@ -6,28 +6,27 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from bench import results as store
 from bench.__main__ import _earlier
-from bench.against_peers import CREATES, ENQUEUE
 from bench.contender import Figure
 from bench.creates import floor, measure_floor
 from bench.floor import Floor, FrameworkFloor
+from bench.limits.postgres import Batch, batches_for, random_id, repeat
 from bench.load import parse
 from bench.numbers import percentile
-from bench.peers.catalogue import PEERS
 from bench.plots import PLOTS
 from bench.report import fill, write_report
 from bench.results import Part, Results
 from bench.run import FULL, QUICK, Run
-from bench.standing import Laden
 from bench.svg import Group, bar_chart
 from bench.tables import TABLES
-from bench.targets import OPERATIONS, targets
 from tests.support.servers import Servers
+from tests.support.types import Connection
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(
@@ -81,55 +80,6 @@ def test_the_report_is_written_and_read_again(tmp_path: Path) -> None:
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
 
 
-def test_a_missed_target_is_called_missed() -> None:
-    """And what was not measured is neither met nor missed."""
-    reached = [one.is_met for one in targets(_results())]
-    assert reached[0] is True
-    assert reached[3:5] == [False, False]
-    assert reached[2] is None
-
-
-def _standing(ratios: list[float]) -> bool | None:
-    """The verdict on these ratios of creates, claims and reads."""
-    figures = [Figure("Taskmill", "ended_rows", "", 5.0)]
-    for number, ratio in enumerate(ratios):
-        for operation in OPERATIONS:
-            figures.append(Figure("Taskmill", f"ended_{operation}", "1/s", 100.0, number))
-            figures.append(Figure(Laden.name, f"ended_{operation}", "1/s", 100.0 * ratio, number))
-    (reached,) = [
-        one for one in targets(Results("full", parts={"history": Part(figures)})) if "have ended" in one.target
-    ]
-    return reached.is_met
-
-
-def test_a_change_within_the_noise_is_not_decided() -> None:
-    """Only where the whole interval is on one side of 5 % less."""
-    assert _standing([0.98, 1.0, 1.02] * 5) is True
-    assert _standing([0.85, 0.88, 0.9] * 5) is False
-    assert _standing([0.7, 0.94, 0.96, 1.4] * 5) is None
-
-
-def test_ahead_of_all_peers_is_decided_where_all_were_measured() -> None:
-    """Behind one of them is behind; the nearest one counts."""
-
-    def verdict(*peers: tuple[str, float]) -> tuple[bool | None, str]:
-        figures = [
-            Figure(name, measure, "tasks/s", value)
-            for name, rate in peers
-            for measure, value in ((CREATES, 1_000.0), (ENQUEUE, rate))
-        ]
-        reached = targets(Results("full", parts={"peers": Part(figures)}))[1]
-        return reached.is_met, reached.reached
-
-    first, *others = PEERS
-    assert verdict(*((name, 500.0) for name in PEERS)) == (True, f"2.00 ({first}; 13 of 13 measured)")
-    assert verdict((first, 500.0), *((name, 400.0) for name in others[1:])) == (
-        None,
-        f"2.00 ({first}; 12 of 13 measured, not {others[0]})",
-    )
-    assert verdict((first, 1_250.0))[0] is False
-
-
 def test_what_another_machine_has_measured_is_not_mixed_in(tmp_path: Path) -> None:
     """It begins anew there."""
     store.write(_results(), tmp_path / "results.json")
@@ -152,6 +102,18 @@ def test_a_plot_shows_what_there_is() -> None:
 def test_a_percentile_is_one_of_the_values(share: float, expected: float) -> None:
     """The least that so many percent do not exceed."""
     assert percentile([5, 3, 1, 4, 2], share) == expected
+
+
+async def test_a_limit_is_of_what_was_made_before() -> None:
+    """Each batch is sent once, by whichever connection is free; all of other ids; used up, it is over."""
+    batches = batches_for(0.01, 1_000, random_id)
+    sent: list[str] = []
+
+    async def step(_: object, batch: Batch) -> None:
+        sent.extend(batch[0])
+
+    assert await repeat([cast("Connection", None)] * 2, step, batches, 60) == len(sent) == 1_000 * len(batches)
+    assert len(set(sent)) == len(sent)
 
 
 def test_the_page_of_the_docs_has_a_place_for_each_table() -> None:

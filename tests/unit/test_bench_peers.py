@@ -1,13 +1,19 @@
 """The peers of the benchmark can be installed from what is written down, and nothing else is."""
 
 import re
+from collections import Counter
+from typing import cast
 
 import pytest
 
+from bench.against_peers import ENQUEUE, _Plan
 from bench.contender import Drained, Figure, Missing, Unable
 from bench.peers.catalogue import PEERS
 from bench.peers.measure import Turn, measure
 from bench.peers.venvs import REQUIREMENTS
+from bench.run import FULL, Run
+from bench.taskmill import Taskmill
+from tests.support.servers import Servers
 
 MODULES = sorted({spec.module for spec in PEERS.values()})
 
@@ -31,9 +37,11 @@ def test_every_peer_has_its_script_and_its_requirements(module: str) -> None:
 class _Half:
     """A contender that enqueues a thousand a second and can't work."""
 
-    name = "half"
     setting = ""
     resets = 0
+
+    def __init__(self, name: str = "half") -> None:
+        self.name = name
 
     def reset(self) -> None:
         self.resets += 1
@@ -73,3 +81,22 @@ def test_what_is_not_asked_for_is_not_measured() -> None:
     found = list[Figure | Missing]()
     measure(_Half(), Turn(singles=1), 0, found.append)
     assert [one.measure for one in found] == ["enqueue one by one"]
+
+
+def test_those_that_decide_a_target_have_more_turns_and_what_may_be_left_out_comes_last() -> None:
+    """The fastest, and the two that come nearest to our creates; each of the others has two."""
+    ours, peers = (_Half("ours"), _Half("default")), [_Half(f"peer {number}") for number in range(5)]
+    contenders = [peers[0], *ours, *peers[1:]]
+    run = Run(Servers("", ""), FULL)
+    for number, peer in enumerate(peers):
+        run.add(peer.name, ENQUEUE, "tasks/s", 100.0 * number)
+    sizes = dict.fromkeys([one.name for one in contenders], Turn())
+    plan = _Plan(run, cast("tuple[Taskmill, Taskmill]", ours), contenders, sizes)
+    steps = list(plan.steps())
+    turns = Counter((step.name, step.what.partition(",")[0]) for step in steps)
+    works = {one.name: turns[one.name, "no-op tasks"] for one in contenders}
+    assert works == {"ours": 3, "peer 0": 3, "peer 1": 3, "default": 2, "peer 2": 2, "peer 3": 2, "peer 4": 2}
+    assert [turns[one.name, "its enqueues beside creates"] for one in peers] == [2, 2, 2, 5, 5]
+    assert {turns[one.name, "latency and sleepers"] for one in contenders} == {2}
+    firsts = [step.is_second for step in steps]
+    assert firsts == sorted(firsts)
