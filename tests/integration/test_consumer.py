@@ -26,7 +26,8 @@ from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.cancel import Canceler
 from app.queue.follow_up import FollowUp
-from app.queue.wakeup import CHANNEL, Wakeup
+from app.queue.listen import CANCELED
+from app.queue.wakeup import Wakeup
 from tests.conftest import quick_settings
 from tests.integration.conftest import LIST, Insert
 from tests.support.consuming import consuming
@@ -80,7 +81,7 @@ async def test_cancel_stops_running_handlers_within_250_ms(
         await events.seen(TasksClaimed, lambda event: ids[-1] in event.task_ids)
 
         async def is_subscribed() -> bool:
-            return bool((await redis.pubsub_numsub(CHANNEL))[0][1])
+            return bool((await redis.pubsub_numsub(CANCELED))[0][1])
 
         await until(is_subscribed)
         assert quantiles(await _cancel_latencies(events, canceler, ids), n=100)[98] < 0.25
@@ -248,7 +249,7 @@ async def test_garbage_in_redis_is_passed_over(
     """Anybody may write to the list and to the channel: what is no id wakes nobody and kills nobody."""
     async with consuming(settings, events):
         await redis.rpush(LIST, "garbage", b"\xff\xfe", "")
-        await redis.publish(CHANNEL, "garbage,,")
+        await redis.publish(CANCELED, "garbage,,")
         ids = await insert(1, SHORT)
         await redis.rpush(LIST, "more garbage", str(ids[0]))
         await until(count(1, "completed"))

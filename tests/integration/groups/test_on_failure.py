@@ -13,9 +13,10 @@ from app.core.group import NewGroup
 from app.core.task import NewTask
 from app.queue.cancel import Canceler
 from app.queue.create_group import GroupCreator
+from app.queue.listen import CANCELED
 from app.queue.recover import recover
 from app.queue.retry import Reopener
-from app.queue.wakeup import CHANNEL, Wakeup
+from app.queue.wakeup import Wakeup
 from tests.integration.groups.conftest import Bench
 from tests.support.consuming import consuming
 from tests.support.types import Connection
@@ -157,4 +158,4 @@ async def test_cancel_rest_stops_running_members_within_a_second(
 
 
 async def _listeners(wakeup: Wakeup, count: int) -> bool:
-    return bool((await wakeup._client.pubsub_numsub(CHANNEL))[0][1] == count)
+    return bool((await wakeup._client.pubsub_numsub(CANCELED))[0][1] == count)
