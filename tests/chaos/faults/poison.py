@@ -19,7 +19,7 @@ from tests.support.types import Connection
 from tests.support.waiting import until
 
 _INNOCENTS = 1_000
-_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.02, 0.1  # of three times as many as there are slots: all of those are taken
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.05, 0.15  # of three times as many as there are slots: all of those are taken
 _AT_ONCE = 5  # poison tasks, each among its innocents
 _APART_SECONDS = 0.6  # lest one consumer claims several; four of these are less than a lease
 _MOST_TRIES = 3  # for each that takes innocents with it
