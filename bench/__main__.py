@@ -34,7 +34,7 @@ def main() -> int:
     dose = QUICK if arguments.quick else FULL
     file = DATA / ("quick.json" if arguments.quick else "results.json")
     if arguments.report_only:
-        write_report(_earlier(file, dose), DATA / "quick" if arguments.quick else DOCS)
+        _report(_earlier(file, dose), dose)
         return 0
     try:
         require_wrk()
@@ -49,7 +49,7 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("bench: stopped; what was measured until now is kept\n")
         return 130
-    write_report(results, DATA / "quick" if arguments.quick else DOCS)
+    _report(results, dose)
     failures = [line for name in names for line in results.parts[name].failures]
     print("\n".join(["", *(f"FAILED {line}" for line in failures)]))
     return 1 if failures else 0
@@ -73,6 +73,14 @@ def _measure(names: list[str], dose: Dose, results: Results, file: Path) -> None
             results.parts[name] = Part(run.figures, run.failures, when, round(time.monotonic() - started, 1))
             store.write(results, file)
     print(f"[{time.monotonic() - begin:5.0f} s] done; the figures are in {file.relative_to(ROOT)}", flush=True)
+
+
+def _report(results: Results, dose: Dose) -> None:
+    """Into the docs, or below data/bench, where the page is nobody's work and may be an earlier version's."""
+    folder = DATA / "quick" if dose is QUICK else DOCS
+    if dose is QUICK:
+        (folder / "performance.md").unlink(missing_ok=True)
+    write_report(results, folder)
 
 
 def _earlier(file: Path, dose: Dose, here: str | None = None) -> Results:
