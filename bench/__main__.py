@@ -1,8 +1,9 @@
 """Measure Taskmill beside a naive implementation, other task queues and the limits of the machine.
 
 All on the same servers, in turns: embedded PostgreSQL with fsync on and embedded Valkey, or those of DATABASE_URL and
-REDIS_URL, where databases are made and dropped again. Takes under half an hour, and writes docs/performance.md anew
-from what it found. `--quick` takes less than 5, with fewer rounds, rows and peers, and writes below data/bench only.
+REDIS_URL, where databases are made and dropped again. Takes three quarters of an hour, and writes docs/performance.md
+anew from what it found. `--quick` takes some 5 minutes, with fewer rounds, rows and peers, and writes below data/bench
+only.
 """
 
 import argparse
@@ -108,7 +109,7 @@ def _parts(text: str) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="less of everything, in under 5 minutes")
+    parser.add_argument("--quick", action="store_true", help="less of everything, in some 5 minutes")
     parser.add_argument(
         "--only", type=_parts, metavar="PART[,PART]", help=f"of {', '.join(PARTS)}; the rest stays as it was measured"
     )
