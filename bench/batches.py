@@ -17,6 +17,7 @@ from bench.limits.postgres import (
     PLAINER,
     Batch,
     Step,
+    batches,
     batches_for,
     growing_id,
     insert,
@@ -34,7 +35,8 @@ ROWS = 1_000
 IN_FLIGHT = 2
 LIMIT = "INSERT ... unnest of 1,000, two connections"
 _LIMIT_ONE = "INSERT ... unnest of 1,000, one connection"
-LIKE_FOR_LIKE = "the same with json and growing ids"
+MADE_BEFORE = "the same, all ids made before the clock starts"
+LIKE_FOR_LIKE = "that with json and growing ids"
 _INSERT_TASKS = create_batch._CREATE_PLAIN  # noqa: SLF001 - measured as it is
 _KINDS = ["simulate"] * ROWS
 
@@ -48,8 +50,9 @@ async def measure_batches(run: Run) -> None:
         await subject.sql.execute(f"{FRESH}; {PLAINER}")
         connections = [await _connect(stack, subject) for _ in range(IN_FLIGHT)]
         of_server: dict[str, Way] = {
-            LIMIT: _repeated(connections, insert, random_id),
-            _LIMIT_ONE: _repeated(connections[:1], insert, random_id),
+            LIMIT: lambda seconds: repeat(connections, insert, batches(ROWS, random_id), seconds),
+            _LIMIT_ONE: lambda seconds: repeat(connections[:1], insert, batches(ROWS, random_id), seconds),
+            MADE_BEFORE: _repeated(connections, insert, random_id),
             LIKE_FOR_LIKE: _repeated(connections, insert_plainer, growing_id),
             "Taskmill's own statement and table": _repeated(connections, _insert_tasks, growing_id),
         }

@@ -7,8 +7,10 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
+from uuid import uuid4
 
 import asyncpg
 import uuid_utils
@@ -102,16 +104,22 @@ async def repeat(connections: Sequence[Connection], step: Step, batches: Iterabl
     return sum(await asyncio.gather(*map(work, connections)))
 
 
-def batches_for(seconds: float, rows: int, new_id: Callable[[], str]) -> list[Batch]:
-    """As many of so many rows as can be of use in that time."""
-    count = math.ceil(seconds * min(_MOST_STATEMENTS, _MOST_ROWS / rows))
+def batches(rows: int, new_id: Callable[[], str]) -> Iterator[Batch]:
+    """Made one by one, as they are asked for."""
     kinds, contents, times = ["noop"] * rows, [CONTENT] * rows, [datetime.now(UTC)] * rows
-    return [([new_id() for _ in range(rows)], kinds, contents, times) for _ in range(count)]
+    while True:
+        yield [new_id() for _ in range(rows)], kinds, contents, times
+
+
+def batches_for(seconds: float, rows: int, new_id: Callable[[], str]) -> list[Batch]:
+    """Made now, as many as can be of use in that time."""
+    count = math.ceil(seconds * min(_MOST_STATEMENTS, _MOST_ROWS / rows))
+    return list(islice(batches(rows, new_id), count))
 
 
 def random_id() -> str:
     """As most make them."""
-    return str(uuid_utils.uuid4())
+    return str(uuid4())
 
 
 def growing_id() -> str:
