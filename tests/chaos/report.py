@@ -68,16 +68,16 @@ class Report:
         return f"python -m tests.chaos --seconds {self.seconds:g} --seed {self.seed}{only}{build}"
 
     def markdown(self) -> str:
-        """Table, totals, violations and the command."""
-        lines = ["| fault | injected | passes when | measured | found by the fault itself |", "|---|---|---|---|---|"]
-        lines += [_line(result) for result in self.results]
-        lines += [self._line_of_processes(), self._line_of_checker()]
-        return "\n".join([*lines, "", *self._totals(), "", *self._found(), "", f"Again: `{self.command}`"]) + "\n"
+        """Table, totals, violations, the command, and what each fault measured."""
+        table = ["| fault | injected | passes when | found |", "|---|---|---|---|"]
+        table += [self._line_of_checker(), self._line_of_processes(), *map(_line, self.results)]
+        parts = [table, self._totals(), self._found(), [f"Again: `{self.command}`"], ["What each fault measured:"]]
+        parts.append([_measured(result) for result in self.results])
+        return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
     def _line_of_processes(self) -> str:
         passes = "all that is due ends when the load pauses; no process ends for a reason that its fault does not allow"
-        measured = f"exits that nobody asked for: {self._exits()}"
-        return f"| *all of it: tasks and processes* | - | {passes} | {measured} | {_found(self.unsettled)} |"
+        return f"| *all of it: tasks and processes* | - | {passes} | {_found(self.unsettled)} |"
 
     def _exits(self) -> str:
         by_why: dict[Why, list[str]] = {}
@@ -89,11 +89,10 @@ class Report:
     def _line_of_checker(self) -> str:
         """What the checker finds belongs to the history, not to a fault: it does not know which one it comes from."""
         if self.verdict is None or self.history is None:
-            return "| *all of it: the checker* | - | it gets to read a history | nothing | **not judged** |"
-        rules = ", ".join(f"{count} x {rule}" for rule, count in self.verdict.by_rule().most_common())
+            return "| *all of it: the checker* | - | it gets to read a history | **not judged** |"
+        rules = "".join(f"; {count} x {rule}" for rule, count in self.verdict.by_rule().most_common())
         passes = "0 lost, 0 unexpected, 0 duplicated, I1 to I5 and every other rule of the checker"
-        measured = f"{len(self.history.transitions):,} transitions; {rules or 'no violation of any rule'}"
-        return f"| *all of it: the checker* | - | {passes} | {measured} | {_found(self.verdict.violations)} |"
+        return f"| *all of it: the checker* | - | {passes} | {_found(self.verdict.violations)}{rules} |"
 
     def _totals(self) -> list[str]:
         totals = [f"- the checker's proof: {proof}" for proof in self.proofs]
@@ -153,10 +152,13 @@ def count_exits(exits: Sequence[Exit], injected: Sequence[Injected]) -> Counter[
 def _line(result: Result) -> str:
     fault, finding = result.fault, result.finding
     if finding.skipped:
-        return f"| {fault.title} | not done | {fault.passes} | {finding.skipped} | - |"
-    facts = "; ".join(f"{name}: {value}" for name, value in finding.facts.items())
-    found = _found(result.violations)
-    return f"| {fault.title} | {finding.injected:,} | {fault.passes} | {facts} | {found} |".replace("\n", " ")
+        return f"| {fault.title} | not done: {finding.skipped} | {fault.passes} | - |"
+    return f"| {fault.title} | {finding.injected:,} | {fault.passes} | {_found(result.violations)} |"
+
+
+def _measured(result: Result) -> str:
+    facts = "; ".join(f"{name}: {value}" for name, value in result.finding.facts.items())
+    return f"- **{result.fault.title}**: {facts or '-'}".replace("\n", " ")
 
 
 def _found(violations: Sequence[object]) -> str:
