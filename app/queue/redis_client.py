@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 
 CALL_SECONDS = 1.0  # after which a call has failed
 SILENCE_SECONDS = 0.5  # after a failure nothing is sent for so long: PostgreSQL holds all that the hints say
-TROUBLE = (RedisError, OSError, TimeoutError)
+# A connection that is closed between two of redis-py's writes is a RuntimeError of uvloop's.
+TROUBLE = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 def connect(url: str, seconds: float | None = None) -> Redis:
