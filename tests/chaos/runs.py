@@ -12,6 +12,7 @@ from tests.chaos.history import Run
 _LOOK_SECONDS = 0.002  # a start is known so much later
 _SCAN_SECONDS = 0.1  # for files of new processes
 _REMEMBERED = 20_000
+_PROCESSES = Path("/proc")
 
 
 def read_runs(folder: Path) -> list[Run]:
@@ -24,10 +25,11 @@ def read_runs(folder: Path) -> list[Run]:
 class Watch:
     """Hears of starts and ends while they happen; the last ones are remembered."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, processes: Path) -> None:
         self._folder = folder
-        self._files: dict[str, int] = {}  # how much of each has been read; of a dead process's, nothing more comes
-        self._ended: set[str] = set()
+        self._processes = processes
+        self._files: dict[str, int] = {}  # how much of each has been read
+        self._ended: dict[str, int] = {}  # the same, of those whose processes are gone
         self._seen: dict[tuple[str, str], Run] = {}
         self._order: deque[tuple[str, str]] = deque()
         self._awaited: dict[tuple[str, str], asyncio.Future[Run]] = {}
@@ -63,15 +65,16 @@ class Watch:
             self._files[path] = Path(path).stat().st_size
 
     def _scan(self) -> None:
+        """A new process may have the number of one that is gone, and then it goes on in that one's file."""
+        living = {path.name for path in self._processes.iterdir()}
         for path in self._folder.glob("*.runs"):
             name = str(path)
-            if name not in self._ended and name not in self._files:
-                self._files[name] = 0
+            if name not in self._files and (name not in self._ended or path.stem in living):
+                self._files[name] = self._ended.pop(name, 0)
         for name in list(self._files):
-            if not Path(f"/proc/{Path(name).stem}").exists():
+            if Path(name).stem not in living:
                 self._read(name)
-                del self._files[name]
-                self._ended.add(name)
+                self._ended[name] = self._files.pop(name)
 
     def _read(self, path: str) -> None:
         with Path(path).open("rb", buffering=0) as file:
@@ -93,9 +96,9 @@ class Watch:
 
 
 @asynccontextmanager
-async def watching(folder: Path) -> AsyncIterator[Watch]:
+async def watching(folder: Path, processes: Path = _PROCESSES) -> AsyncIterator[Watch]:
     """A watch on the folder while the block lasts."""
-    watch = Watch(folder)
+    watch = Watch(folder, processes)
     looking = asyncio.create_task(watch.run())
     await asyncio.sleep(0)
     try:

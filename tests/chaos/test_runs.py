@@ -32,3 +32,15 @@ async def test_the_last_words_of_a_process_that_died_are_heard(tmp_path: Path) -
         process = await asyncio.create_subprocess_exec("sh", "-c", script)
         await process.wait()
         assert await watch.seen("t1", "start", 5) is not None
+
+
+async def test_a_new_process_with_the_number_of_a_dead_one_is_heard(tmp_path: Path) -> None:
+    """Within an hour of starts the kernel begins anew: what such a one says stands in the dead one's file."""
+    path, processes = tmp_path / "7.runs", tmp_path / "processes"
+    path.write_bytes(LINE.replace(b"t1", b"t0"))
+    processes.mkdir()
+    async with watching(tmp_path, processes) as watch:
+        (processes / "7").mkdir()
+        with path.open("ab", buffering=0) as file:
+            file.write(LINE)
+        assert await watch.seen("t1", "start", 5) is not None
