@@ -1,4 +1,4 @@
-"""`python -m app.consumer [--quarantine PID]`: one consumer process."""
+"""`python -m app.consumer [--quarantine PID --consumer-id ID]`: one consumer process."""
 
 import argparse
 import asyncio
@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
+from uuid import UUID
 
 import uvloop
 
@@ -31,7 +32,9 @@ def main() -> int:
     parser.add_argument(
         "--quarantine", type=int, metavar="PID", help="run suspects one by one, for the consumer PID; end with it"
     )
-    starter: int | None = parser.parse_args().quarantine
+    parser.add_argument("--consumer-id", type=UUID, metavar="ID", help="that the consumer PID has registered for it")
+    asked = parser.parse_args()
+    starter: int | None = asked.quarantine
     if starter not in {None, os.getppid()}:
         return 0  # it died while this process started, and its successor has started another
     try:
@@ -48,19 +51,26 @@ def main() -> int:
     gc.freeze()  # what is loaded stays; collections look only at what tasks make
     gc.set_threshold(50_000, 20, 20)
     emit = to_all(log_event, metrics.count)
-    uvloop.run(_run(settings, catalog, declared, emit, starter=starter))
+    uvloop.run(_run(settings, catalog, declared, emit, starter=starter, consumer_id=asked.consumer_id))
     raise AssertionError("unreachable: _run ends the process")
 
 
 async def _run(
-    settings: Settings, catalog: Catalog, declared: Sequence[NewSchedule], emit: Emit, *, starter: int | None
+    settings: Settings,
+    catalog: Catalog,
+    declared: Sequence[NewSchedule],
+    emit: Emit,
+    *,
+    starter: int | None,
+    consumer_id: UUID | None,
 ) -> NoReturn:
     stop = StopRequest()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop)
     code = 1
     try:
-        consumer = Consumer(settings, catalog, emit, starter=starter, declared=declared if starter is None else None)
+        of_settings = declared if starter is None else None
+        consumer = Consumer(settings, catalog, emit, starter=starter, consumer_id=consumer_id, declared=of_settings)
         await consumer.run(stop)
         code = 0
     except ConsumerDeclaredDeadError:

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from app.consumer.drain import StopRequest, close, drain
 from app.consumer.heartbeat import Heartbeat
@@ -33,8 +33,8 @@ class Consumer:
     """Claims tasks and runs them until it is told to stop.
 
     A quarantine consumer runs suspects (tasks that were lost with their consumers) one at a time, and ends when there
-    are none: for the consumer whose pid is `starter`, and with it. `declared`: the schedules of the configuration; None
-    leaves those in the table as they are.
+    are none: for the consumer whose pid is `starter`, and with it. That has registered `consumer_id` for it; any other
+    has a fresh one. `declared`: the schedules of the configuration; None leaves those in the table as they are.
     """
 
     def __init__(
@@ -44,13 +44,16 @@ class Consumer:
         emit: Emit,
         *,
         starter: int | None = None,
+        consumer_id: UUID | None = None,
         declared: Sequence[NewSchedule] | None = None,
     ) -> None:
         self._settings = settings
         self._declared = declared
         self._emit = emit
         self._is_quarantine = starter is not None
-        self._parts = make_parts(settings, catalog, emit, starter=starter, on_crash=self._crash)
+        self._parts = make_parts(
+            settings, catalog, emit, starter=starter, consumer_id=consumer_id or uuid4(), on_crash=self._crash
+        )
         self._lease = self._parts.lease
         self._executor = self._parts.executor
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -3,11 +3,13 @@
 import asyncio
 import os
 import random
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from uuid import uuid4
 
 from app.consumer.executor import Executor
 from app.consumer.heartbeat import Lease
@@ -21,7 +23,7 @@ from app.queue.counts import fold_counts
 from app.queue.finish import release
 from app.queue.follow_up import FollowUp
 from app.queue.idempotency import forget
-from app.queue.recover import held_rows, look, recover
+from app.queue.recover import held_rows, look, recover, register, unregister
 from app.queue.settle import GroupSweep
 from app.queue.tick import Ticker
 from app.queue.wakeup import Wakeup
@@ -153,12 +155,18 @@ class Sweeper:
     async def _start_quarantine(self) -> None:
         if self._is_stopping or (self._quarantine is not None and self._quarantine.returncode is None):
             return
+        # Registered before it is there, so that the other consumers see at once that one comes.
+        consumer_id = uuid4()
+        await register(self._database, consumer_id, socket.gethostname(), os.getpid(), kinds=[])
         try:
             self._quarantine = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "app.consumer", "--quarantine", str(os.getpid())), start_new_session=True
+                *(sys.executable, "-m", "app.consumer", "--quarantine", str(os.getpid())),
+                *("--consumer-id", str(consumer_id)),
+                start_new_session=True,
             )
-        except OSError as error:  # no memory, no file descriptors: the next beat tries again
+        except OSError as error:  # no memory, no file descriptors: a later sweep tries again
             self._emit(QuarantineNotStarted(str(error)))
+            await unregister(self._database, consumer_id)
 
 
 async def every(seconds: float, lease: Lease, job: Callable[[], Awaitable[None]]) -> None:

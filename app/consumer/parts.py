@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID
 
 from app.consumer.children import ChildPool
 from app.consumer.executor import Executor
@@ -51,13 +51,14 @@ def make_parts(
     emit: Emit,
     *,
     starter: int | None,
+    consumer_id: UUID,
     on_crash: Callable[[BaseException], None],
 ) -> Parts:
     """Those of a quarantine consumer where there is a `starter`. Nothing is connected or started yet."""
     database = Database(settings.database_url, settings.database_pool_size, _STATEMENT_SECONDS)
     wakeup = Wakeup(settings.redis_url, emit)
     follow_up = FollowUp(database, wakeup, emit)
-    lease = Lease(uuid4())
+    lease = Lease(consumer_id)
     recorder = Recorder(database, follow_up, emit)
     toolbox = Toolbox(settings, catalog, database, wakeup, emit)
     children = ChildPool(settings, emit)

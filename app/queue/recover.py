@@ -17,7 +17,7 @@ _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
 
 _REGISTER = """
 INSERT INTO consumers (id, host, pid, kinds, beat_at) VALUES ($1, $2, $3, $4, clock_timestamp())
-ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp()
+ON CONFLICT (id) DO UPDATE SET pid = excluded.pid, beat_at = clock_timestamp()
 """
 _UNREGISTER = "DELETE FROM consumers WHERE id = $1"
 BEAT = "UPDATE consumers SET beat_at = clock_timestamp() WHERE id = $1 RETURNING 1"
@@ -29,6 +29,11 @@ _HELD_ROWS = "SELECT id, claim_id FROM tasks WHERE status = 'processing' AND con
 _IDLE_QUARANTINES = """
 SELECT count(*) FROM consumers WHERE kinds = '{}'
     AND NOT EXISTS (SELECT FROM tasks WHERE status = 'processing' AND consumer_id = consumers.id)
+"""
+# One process after another, however many consumers look: each takes a second of CPU to start, and all at once they
+# would keep a small host's beats from getting through (docs/decisions/0001).
+_HAS_JUST_STARTED = """
+EXISTS (SELECT FROM consumers WHERE kinds = '{}' AND started_at > clock_timestamp() - interval '2 seconds')
 """
 
 # One cheap look, so that an idle system does not take the lock every time. The consumers of processing rows are found
@@ -47,7 +52,7 @@ SELECT EXISTS (SELECT FROM consumers WHERE beat_at < clock_timestamp() - $1::int
        EXISTS (SELECT FROM tasks WHERE status = 'pending' AND (NOT is_blocked) IS TRUE AND run_at <= now()
                AND lost_count >= {SUSPECT_AT} AND kind = ANY($2::text[])
                AND kind <> ALL({PAUSED_KINDS})
-               OFFSET ({_IDLE_QUARANTINES})) AS has_suspects,
+               OFFSET ({_IDLE_QUARANTINES})) AND NOT {_HAS_JUST_STARTED} AS has_suspects,
        EXISTS (SELECT FROM tasks WHERE status = 'pending' AND is_blocked AND lost_count >= 0
                AND run_at <= now()) AS has_blocked,
        EXISTS (SELECT FROM schedules WHERE enabled AND next_run_at <= now()) AS has_ticks,
@@ -101,7 +106,7 @@ class Look:
     """What needs doing, and what is not to be done."""
 
     has_dead: bool
-    has_suspects: bool  # more than there are quarantine consumers that wait for them
+    has_suspects: bool  # more than there are quarantine consumers that wait for them, none of which has just started
     has_blocked: bool
     has_ticks: bool
     has_open_groups: bool

@@ -70,6 +70,7 @@ async def test_no_more_quarantines_are_asked_for_than_there_are_suspects(
     """One that waits for suspects is enough for one; one that has its hands full is none."""
 
     async def has_suspects() -> bool:
+        await sql.execute("UPDATE consumers SET started_at = started_at - interval '1 minute'")
         return (await look(database, LEASE, ["simulate"])).has_suspects
 
     await register(database, consumer_id, "test", 1, ["simulate"])
@@ -86,6 +87,17 @@ async def test_no_more_quarantines_are_asked_for_than_there_are_suspects(
     await insert()
     await sql.execute("UPDATE tasks SET lost_count = 2")
     assert await has_suspects()
+
+
+async def test_quarantines_are_asked_for_one_after_another(database: Database, insert: Insert, sql: Connection) -> None:
+    """However many suspects there are: the next one when the last has had time to start."""
+    await insert(10)
+    await sql.execute("UPDATE tasks SET lost_count = 2")
+    assert (await look(database, LEASE, ["simulate"])).has_suspects
+    await register(database, uuid4(), "test", 1, [])
+    assert not (await look(database, LEASE, ["simulate"])).has_suspects
+    await sql.execute("UPDATE consumers SET started_at = started_at - interval '2 seconds'")
+    assert (await look(database, LEASE, ["simulate"])).has_suspects
 
 
 async def test_one_sweep_at_a_time(database: Database, insert: Insert, consumer_id: UUID, sql: Connection) -> None:
