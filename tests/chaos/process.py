@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 _READY = {"api": "Application startup complete", "consumer": "consumer started"}
 _CONSUMER_ID = re.compile(r'"consumer_id": "([0-9a-f-]{36})"')
 
-_TAIL_CHARACTERS = 2_000
+_TAIL_CHARACTERS = 300  # the error is at the end
 
 Role: TypeAlias = Literal["api", "consumer"]
 

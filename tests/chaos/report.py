@@ -1,5 +1,6 @@
 """What is told at the end: a line for each fault, totals, every violation, and how to do it again."""
 
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from tests.chaos.process import Exit, Why
 from tests.chaos.weakened import Proof
 
 BEGIN, END = "<!-- chaos -->", "<!-- end -->"
-_MOST_TOLD = 5  # violations of a kind; all are in the file that is kept
+_MOST_TOLD = 5  # violations of a kind; all are in the file that is kept, and as a whole
+_LONGEST_TOLD = 400
 
 
 @dataclass(slots=True)
@@ -124,7 +126,8 @@ class Report:
             return ["No violations."]
         kinds: dict[str, list[str]] = {}
         for text in self.violations:
-            kinds.setdefault(text.partition(":")[0], []).append(f"- {text}")
+            kind = re.sub(r"\d+", "N", text.partition(":")[0])
+            kinds.setdefault(kind, []).append(f"- {' '.join(text.split())[:_LONGEST_TOLD]}")
         told = [f"**{len(self.violations)} violations:**", ""]
         for kind, texts in kinds.items():
             told += texts[:_MOST_TOLD]
