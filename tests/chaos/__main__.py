@@ -15,7 +15,6 @@ from random import Random, randrange
 import uvloop
 
 from tests.chaos.checker import check
-from tests.chaos.checks.waits import ALONE_SECONDS
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.keeping import write_history
 from tests.chaos.lateness import TROUBLE_SECONDS, Lateness
@@ -26,7 +25,7 @@ from tests.chaos.running import BUILDS, FOLDER_MODE, read_all, running
 from tests.chaos.scene import LEASE_SECONDS, Scene
 from tests.chaos.weakened import prove
 
-SETTLE_SECONDS = ALONE_SECONDS  # hundreds may have been lost twice by then, and run one by one
+SETTLE_SECONDS = 60.0  # without any end; hundreds may have been lost twice by then, and run one by one
 _STARVED_SECONDS = 4 * LEASE_SECONDS  # before it hears of it
 _BEGUN = time.monotonic()
 
@@ -107,7 +106,9 @@ async def _inject(stage: Stage, scene: Scene, report: Report) -> None:
     lanes = [[by_name[name] for name in lane] for lane in stage.lanes]
     await asyncio.gather(*(_inject_lane(lane, scene, report.seed) for lane in lanes))
     stuck = await scene.load.settle(SETTLE_SECONDS)
-    report.unsettled += [f"stuck {SETTLE_SECONDS:g} s after {stage.title!r}: {text}" for text in stuck]
+    report.unsettled += [
+        f"stuck after {stage.title!r}, and nothing has ended for {SETTLE_SECONDS:g} s: {text}" for text in stuck
+    ]
     tell(f"settled, {len(stuck)} stuck" if stuck else "settled")
 
 

@@ -72,7 +72,7 @@ class Load:
     async def settle(self, seconds: float) -> list[str]:
         """Pause; wait until no call is under way and all tasks and groups have ended. What has not, in words.
 
-        PostgreSQL must be up. The load stays paused.
+        It gives up when nothing has ended for so many seconds. PostgreSQL must be up. The load stays paused.
         """
         self.pause()
         give_up = time.monotonic() + seconds
@@ -82,9 +82,12 @@ class Load:
         sql = await self._connect()
         try:
             stuck = await _unended(sql)
+            fewest, give_up = len(stuck), time.monotonic() + seconds
             while stuck and time.monotonic() < give_up:
                 await asyncio.sleep(_POLL_SECONDS)
                 stuck = await _unended(sql)
+                if len(stuck) < fewest:
+                    fewest, give_up = len(stuck), time.monotonic() + seconds
         finally:
             await sql.close()
         return stuck + ([f"{calls} calls of clients that got no certain answer"] if calls else [])

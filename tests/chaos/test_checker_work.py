@@ -176,17 +176,20 @@ def test_what_runs_in_a_child_may_wait_for_the_one_consumer_that_has_some(second
     assert waits.WAITED in check(story.history).by_rule() if found else not check(story.history).violations
 
 
-@pytest.mark.parametrize(("seconds", "found"), [(200, set()), (250, {waits.WAITED})])
-def test_who_was_lost_twice_may_wait_for_a_process_of_its_own(seconds: float, found: set[str]) -> None:
-    """For longer, and not for ever."""
+@pytest.mark.parametrize(("others", "found"), [([], {waits.WAITED}), ([50, 100, 150], set())])
+def test_who_was_lost_twice_waits_for_those_before_him_and_for_nobody_else(
+    others: list[float], found: set[str]
+) -> None:
+    """They run one by one: for as long as others are claimed from time to time."""
     story = good()
-    story.create("x", 1, "x")
-    story.call("create", 1, "x", marker="x", code=201)
-    for lost in (1, 2):
-        story.claim("x", 1 + lost)
-        story.move("x", "pending", 1.5 + lost, claim_id=None, lost_count=lost)
-    story.claim("x", 3.5 + seconds)
-    story.complete("x", 4 + seconds)
+    for name, seconds in (("x", 200.0), *((f"before-{at}", at) for at in others)):
+        story.create(name, 1, name)
+        story.call("create", 1, name, marker=name, code=201)
+        for lost in (1, 2):
+            story.claim(name, 1 + lost)
+            story.move(name, "pending", 1.5 + lost, claim_id=None, lost_count=lost)
+        story.claim(name, 3.5 + seconds)
+        story.complete(name, 4 + seconds)
     verdict = check(story.history)
     assert set(verdict.by_rule()) - {claims.OUTLIVED} == found
-    assert verdict.waits.longest_alone == pytest.approx(seconds)
+    assert verdict.waits.longest_alone == pytest.approx(200)

@@ -17,9 +17,7 @@ LONGEST_SECONDS = 30.0  # that a task which is due may wait where no fault touch
 # More than that where one does: a lease, a sweep, the starts of as many processes as there are on a busy machine, and
 # the backlog. What the fault itself lasts comes on top only where it leaves nobody to claim.
 RECOVERY_SECONDS = 30.0
-# Who was lost twice runs alone, in a process that has to start for it and that dies with the consumer which started it;
-# and with a poison task all of a consumer's others may have been lost as often. Kinds in child processes have a single
-# consumer here, which dies as often as any other.
+# Kinds in child processes have a single consumer here, which dies as often as any other.
 ALONE_SECONDS = 240.0
 AFTERMATH_SECONDS = 10.0  # of a fault, in which it still touches who is due
 _CLOCK_SECONDS = 0.001
@@ -34,6 +32,9 @@ class Wait(NamedTuple):
     is_touched: bool  # by a fault or its aftermath
     is_alone: bool  # it was for one process only to claim it
     excused: float  # seconds of it in which there was nobody to claim
+    # Of one who was lost twice, and so runs alone: the longest time in which none of those was claimed. They run one by
+    # one, in processes that die with the consumers which started them, and all of a consumer's may have been lost so.
+    standstill: float | None
 
     @property
     def seconds(self) -> float:
@@ -41,11 +42,18 @@ class Wait(NamedTuple):
         return self.change.at - self.due
 
     @property
+    def measured(self) -> float:
+        """What the bound is for."""
+        return self.seconds if self.standstill is None else self.standstill
+
+    @property
     def bound(self) -> float:
-        """That it may have taken."""
-        if self.is_alone:
+        """That it may have taken, or stood still."""
+        if self.is_alone and self.standstill is None:
             return ALONE_SECONDS + self.excused
-        return LONGEST_SECONDS + RECOVERY_SECONDS + self.excused if self.is_touched else LONGEST_SECONDS
+        return (
+            LONGEST_SECONDS + RECOVERY_SECONDS + self.excused if self.is_touched or self.is_alone else LONGEST_SECONDS
+        )
 
 
 @dataclass(slots=True)
@@ -91,8 +99,8 @@ def waits(index: Index) -> Iterator[Violation]:
     count = 0
     for wait in _waits(index):
         count += 1
-        if wait.seconds > wait.bound:
-            evidence = f"{wait.seconds:.1f} s, and {wait.bound:.1f} s at most: due at {clock(wait.due)}"
+        if wait.measured > wait.bound:
+            evidence = f"{wait.measured:.1f} s, and {wait.bound:.1f} s at most: due at {clock(wait.due)}"
             yield Violation(WAITED, f"{evidence}, then {said(wait.change)}")
     if not count:
         yield Violation(UNMEASURED, f"{len(index.history.transitions)} transitions")
@@ -110,6 +118,8 @@ def _waits(index: Index) -> Iterator[Wait]:
     touched = _Times((each.begun, each.ended + AFTERMATH_SECONDS) for each in injected)
     outages = _Times((each.begun, each.ended) for each in injected if each.fault in OUTAGES)
     turns = _turns(index)
+    claims = (change for change in index.history.transitions if change.new == "processing")
+    suspects = sorted(change.at for change in claims if change.lost_count >= SUSPECT_AT)
     for task, chain in index.chains.items():
         row = index.rows.get(task)
         for since, change in pairwise(chain):
@@ -121,8 +131,16 @@ def _waits(index: Index) -> Iterator[Wait]:
                 due = max(due, turns[row.key][place - 1] if place else due)
             if due < change.at:
                 excused = outages.within(due, change.at)
-                is_alone = change.lost_count >= SUSPECT_AT or (row is not None and row.is_in_child)
-                yield Wait(due, change, touched.within(due, change.at) > 0, is_alone, excused)
+                is_suspect = change.lost_count >= SUSPECT_AT
+                is_alone = is_suspect or (row is not None and row.is_in_child)
+                standstill = _longest_pause(suspects, due, change.at) if is_suspect else None
+                yield Wait(due, change, touched.within(due, change.at) > 0, is_alone, excused, standstill)
+
+
+def _longest_pause(times: Sequence[float], begun: float, ended: float) -> float:
+    """Between any two of these times that follow one another, from `begun` to `ended`."""
+    within = times[bisect_right(times, begun) : bisect_left(times, ended)]
+    return max(after - before for before, after in pairwise([begun, *within, ended]))
 
 
 def _turns(index: Index) -> dict[str, Sequence[float]]:
