@@ -55,10 +55,9 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="taskmill-chaos-"))
     folder.chmod(FOLDER_MODE)
     tell(f"seed {asked.seed}, {folder}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all that it has started ends too
     try:
         uvloop.run(_run(report, folder, list(stages(only))))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         tell(f"stopped; what there is so far is in {folder}")
         return 130
     except Exception:  # noqa: BLE001 - what was found until then is told all the same
@@ -71,6 +70,9 @@ def main() -> int:
 
 
 async def _run(report: Report, folder: Path, plan: list[Stage]) -> None:
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)  # all that it has started ends too
     if report.build == "normal" and not report.is_partial:
         tell("the checker proves itself on weakened builds")
         report.proofs = await prove(folder / "weakened", report.seed, tell)
