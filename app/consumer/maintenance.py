@@ -167,6 +167,9 @@ class Sweeper:
         except OSError as error:  # no memory, no file descriptors: a later sweep tries again
             self._emit(QuarantineNotStarted(str(error)))
             await unregister(self._database, consumer_id)
+            return
+        if self._is_stopping:  # since we looked; else it would claim, and be killed with its suspect
+            self._quarantine.terminate()
 
 
 async def every(seconds: float, lease: Lease, job: Callable[[], Awaitable[None]]) -> None:

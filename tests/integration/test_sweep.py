@@ -1,6 +1,7 @@
 """A round of maintenance: none of its parts keeps back another."""
 
 import asyncio
+import signal
 from uuid import UUID, uuid4
 
 import pytest
@@ -86,3 +87,53 @@ async def test_old_idempotency_keys_are_forgotten_now_and_then(
     await sql.execute(fill)
     await sweeper.sweep()
     assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 1
+
+
+async def test_a_quarantine_is_registered_before_it_is_there(
+    settings: Settings,
+    database: Database,
+    wakeup: Wakeup,
+    follow_up: FollowUp,
+    events: EventLog,
+    insert: Insert,
+    sql: Connection,
+) -> None:
+    """It takes a second to start. The others see at once that it comes, and start none for the same suspect."""
+    await insert()
+    await sql.execute("UPDATE tasks SET lost_count = 2")
+    sweepers = [
+        Sweeper(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, lambda _: None)
+        for _ in range(2)
+    ]
+    try:
+        for sweeper in sweepers:
+            await sweeper.sweep()
+            assert await sql.fetchval("SELECT count(*) FROM consumers WHERE kinds = '{}'") == 1
+            await sql.execute("UPDATE consumers SET started_at = started_at - interval '1 minute'")
+    finally:
+        for sweeper in sweepers:
+            await sweeper.close(0)
+
+
+async def test_a_quarantine_that_starts_while_its_consumer_stops_is_told_so(
+    settings: Settings,
+    database: Database,
+    wakeup: Wakeup,
+    follow_up: FollowUp,
+    events: EventLog,
+    insert: Insert,
+    sql: Connection,
+) -> None:
+    """Else it would be killed at the end, and its suspect with it: for the last time."""
+    await insert()
+    await sql.execute("UPDATE tasks SET lost_count = 2")
+    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, lambda _: None)
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE consumers IN EXCLUSIVE MODE")
+        sweeping = asyncio.create_task(sweeper.sweep())
+        await until(lambda: sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        sweeper.stop()
+    await sweeping
+    assert sweeper._quarantine is not None
+    async with asyncio.timeout(10):
+        assert await sweeper._quarantine.wait() == -signal.SIGTERM
