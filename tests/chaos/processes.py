@@ -177,6 +177,8 @@ class Processes:
     async def _keep_running(self, place: Place) -> None:
         while place.is_wanted:
             process = await self._start(place)
+            if not place.is_wanted:  # nobody knew of this process when all were told to end
+                self.signal(process.pid, signal.SIGKILL)
             await process.become_ready()
             await process.ended.wait()
             if process.is_expected_to_end:
