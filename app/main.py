@@ -67,14 +67,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     metrics = Metrics()
     times = RequestTimes(metrics.requests)
     emit = to_all(log_event, metrics.count)
-    database = Database(settings.database_url, settings.database_pool_size, STATEMENT_SECONDS)
+    heavy_size = settings.database_pool_size // 2  # of 2 or more
+    database = Database(settings.database_url, settings.database_pool_size - heavy_size, STATEMENT_SECONDS)
+    heavy = Database(settings.database_url, heavy_size, STATEMENT_SECONDS)
     wakeup = Wakeup(settings.redis_url, emit)
     limiter = RateLimiter(settings.redis_url, emit)
     follow_up = FollowUp(database, wakeup, emit)
     reader = TaskReader(database)
     hub = Hub(wakeup, partial(read_versions, database), settings.max_streams, emit)
     backpressure = Backpressure(settings.max_pending, catalog, database, timedelta(hours=settings.idempotency_hours))
-    services = Services(settings, catalog, database, reader, wakeup, follow_up, hub, emit, backpressure)
+    services = Services(settings, catalog, database, heavy, reader, wakeup, follow_up, hub, emit, backpressure)
     tasks, groups, schedules = TaskApi(services), GroupApi(services), ScheduleApi(services)
     batches, deliveries, queues = BatchApi(services), DeliveryApi(services, groups), QueueApi(services)
 
@@ -100,6 +102,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 await wakeup.close()
                 await limiter.close()
         await database.close()
+        await heavy.close()
         times.flush()
 
     app = FastAPI(

@@ -1,7 +1,8 @@
 """The call that creates many tasks: as a JSON array, or as lines of JSON that are answered while they come."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
@@ -14,15 +15,16 @@ from app.api.batch_schemas import MOST_ITEMS, render_batch, render_error
 from app.api.batch_writer import BatchWriter, Written
 from app.api.body import NDJSON, check_headers, not_json, read_body
 from app.api.callback_url import CallbackUrls
-from app.api.errors import ProblemError, from_database_unavailable
+from app.api.errors import ProblemError, from_database_busy, from_database_unavailable
 from app.api.idempotency_key import REPLAYED, idempotency_key, key_digest, sent_key
 from app.api.ndjson import Line, Stopping, read_lines
 from app.api.route import Reply
 from app.api.services import Services
-from app.core.errors import DatabaseUnavailableError
+from app.core.errors import DatabaseBusyError, DatabaseUnavailableError
 from app.core.idempotency import IdempotencyKey
 
 SEND_SECONDS = 30.0  # for a client that does not read its answers
+BUSY_SECONDS = 30.0  # that a stream waits for a connection which others use
 
 
 class BatchApi:
@@ -46,10 +48,11 @@ class BatchApi:
 
         As `application/x-ndjson`, one task a line, as many as there are: each line is answered by a line, in order,
         while more are sent. What has been read is created, also where the client goes away in the middle. A client has
-        to read the answers while it sends. Where the database does not answer, the lines that it concerns are answered
-        with errors of status 500, and the answer ends; where the process is stopped, it ends with an error of status
-        503. An Idempotency-Key holds for each line together with its index:
-        the whole stream can be sent again from the start, and what is there already is not created again.
+        to read the answers while it sends. Where all connections to the database are in use, they are waited for. Where
+        the database does not answer, the lines that it concerns are answered with errors of status 500, and the answer
+        ends; where the process is stopped, it ends with an error of status 503. An Idempotency-Key holds for each line
+        together with its index: the whole stream can be sent again from the start, and what is there already is
+        not created again.
         """
         data = await read_body(scope, receive, self._limit)
         key = idempotency_key(scope, data)
@@ -92,26 +95,39 @@ class BatchApi:
     ) -> tuple[list[str], bool]:
         """What each line came to; and whether it is better to stop now."""
         found = self._checker.check([_parse_line(line) for line in lines])
+        give_up = time.monotonic() + BUSY_SECONDS
+
+        def waits_on() -> bool:
+            return time.monotonic() < give_up and not self._stopping.is_set
+
         try:
             async with self._room(found.kinds.values()):
-                written = await self._write_lines(scope, lines, found, first, key)
+                written = await self._write_lines(scope, lines, found, first, key, waits_on)
         except ProblemError as problem:  # a queue is full, and may have room for those that come later
             return _in_order(found, _none_written(found, first, problem), first), False
+        except DatabaseBusyError as error:  # the same
+            return _in_order(found, _none_written(found, first, from_database_busy(error)), first), False
         except DatabaseUnavailableError as error:
             return _in_order(found, _none_written(found, first, from_database_unavailable(error)), first), True
         return _in_order(found, written, first), False
 
     async def _write_lines(
-        self, scope: Scope, lines: Sequence[Line], found: CheckedItems, first: int, key: bytes | None
+        self,
+        scope: Scope,
+        lines: Sequence[Line],
+        found: CheckedItems,
+        first: int,
+        key: bytes | None,
+        waits_on: Callable[[], bool],
     ) -> Written:
         if key is None:
-            return await self._writer.write(scope, found, first)
+            return await self._writer.write(scope, found, first, waits_on=waits_on)
         keys = {
             place: IdempotencyKey(key_digest(scope, b"%b\n%d" % (key, first + place)), sha256(line).digest())
             for place, line in enumerate(lines)
             if isinstance(line, bytes)
         }
-        return await self._writer.write_lines(scope, found, first, keys)
+        return await self._writer.write_lines(scope, found, first, keys, waits_on)
 
     def stop(self) -> None:
         """Let all streams end: the process is about to."""

@@ -1,7 +1,7 @@
 """Creates the good items of a batch, and words what became of them."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -20,14 +20,12 @@ from app.api.errors import ProblemError, from_key_reused, from_rejected_row
 from app.api.services import Services
 from app.api.task_schemas import TaskRenderer
 from app.api.traceparent import traceparent
-from app.core.errors import DatabaseUnavailableError, KeyReusedError, RejectedRowError
+from app.core.errors import DatabaseBusyError, KeyReusedError, RejectedRowError
 from app.core.idempotency import IdempotencyKey
 from app.core.task import NewTask, Task
 from app.queue.create import pending
 from app.queue.create_batch import BatchCreator, BatchKey, PlainTasks
 from app.queue.create_keyed import KeyedCreator
-
-WAIT_SECONDS = 2.0  # for the statements of other batches
 
 _NOBODY = UUID(int=0)
 _REFUSED_BEFORE = ProblemError(
@@ -35,6 +33,11 @@ _REFUSED_BEFORE = ProblemError(
 )
 
 ResultT = TypeVar("ResultT")
+
+
+def never() -> bool:
+    """For who is to be told at once that all connections are in use."""
+    return False
 
 
 class Written(NamedTuple):
@@ -46,22 +49,28 @@ class Written(NamedTuple):
 
 
 class BatchWriter:
-    """Writes batches, a few at a time, in tasks of its own that outlive the requests."""
+    """Writes batches, as many at a time as there are connections, in tasks of its own that outlive the requests."""
 
     def __init__(self, services: Services) -> None:
         kept = timedelta(hours=services.settings.idempotency_hours)
-        parts = services.database, services.wakeup, services.follow_up, services.emit, kept
+        parts = services.heavy, services.wakeup, services.follow_up, services.emit, kept
         self._creator = BatchCreator(*parts)
         self._one_by_one = KeyedCreator(*parts)
         self._render = TaskRenderer(services.catalog)
-        # Some connections stay for the other calls.
-        self._free = asyncio.Semaphore(max(1, services.settings.database_pool_size // 2))
         self._running: set[asyncio.Task[Any]] = set()
 
     async def write(
-        self, scope: Scope, found: CheckedItems, first: int = 0, key: IdempotencyKey | None = None
+        self,
+        scope: Scope,
+        found: CheckedItems,
+        first: int = 0,
+        key: IdempotencyKey | None = None,
+        waits_on: Callable[[], bool] = never,
     ) -> Written:
-        """Create all that is good, in one transaction. `first`: the index of place 0; `key`: one for all of it.
+        """Create all that is good, in one transaction.
+
+        `first`: the index of place 0; `key`: one for all of it; `waits_on`: whether to wait again where all connections
+        have been in use for as long as one may wait.
 
         Raises DatabaseUnavailableError and KeyReusedError; RejectedRowError if there is a key.
         """
@@ -75,11 +84,11 @@ class BatchWriter:
             own = dict(zip(places, ids, strict=True))
             batch_key = BatchKey(key, [own.get(place) for place in range(len(found.contents) + len(found.problems))])
         try:
-            batch = await self._owned(self._creator.create(tasks, batch_key))
+            batch = await self._owned(lambda: self._creator.create(tasks, batch_key), waits_on)
         except asyncpg.DataError as error:  # class 22: some value can't be stored, and no check of ours knew
             if key is not None:
                 raise RejectedRowError(f"PostgreSQL refuses the content of an item ({error.sqlstate}).") from error
-            return await self._write_each(_full(scope, found, places), places, first)
+            return await self._write_each(_full(scope, found, places), places, first, waits_on)
         if batch.ids is not None:
             ids = [batch.ids[place] for place in places]
         by_place = dict(zip(places, ids, strict=True))
@@ -93,24 +102,31 @@ class BatchWriter:
         return Written(items, errors, is_replayed)
 
     async def write_lines(
-        self, scope: Scope, found: CheckedItems, first: int, keys: Mapping[int, IdempotencyKey]
+        self,
+        scope: Scope,
+        found: CheckedItems,
+        first: int,
+        keys: Mapping[int, IdempotencyKey],
+        waits_on: Callable[[], bool],
     ) -> Written:
         """Create all that is good, in one transaction, each by its own key. Raises DatabaseUnavailableError."""
         places = sorted(found.contents)
         tasks = _full(scope, found, places)
         for place, task in zip(places, tasks, strict=True):
             task.idempotency = keys[place]
-        return await self._write_each(tasks, places, first) if tasks else Written({}, {})
+        return await self._write_each(tasks, places, first, waits_on) if tasks else Written({}, {})
 
     async def drain(self) -> None:
         """Wait for the statements that are under way."""
         if self._running:
             await asyncio.wait(self._running)
 
-    async def _write_each(self, tasks: Sequence[NewTask], places: Sequence[int], first: int) -> Written:
+    async def _write_each(
+        self, tasks: Sequence[NewTask], places: Sequence[int], first: int, waits_on: Callable[[], bool]
+    ) -> Written:
         items: dict[int, str] = {}
         errors: dict[int, str] = {}
-        results = await self._owned(self._one_by_one.create(tasks))
+        results = await self._owned(lambda: self._one_by_one.create(tasks), waits_on)
         for place, new, result in zip(places, tasks, results, strict=True):
             index = first + place
             match result:
@@ -158,23 +174,21 @@ class BatchWriter:
         middle, name, tail = rest.partition('"content":')
         return head, middle + name, tail
 
-    async def _owned(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        task = asyncio.create_task(self._in_turn(work))
+    async def _owned(self, write: Callable[[], Awaitable[ResultT]], waits_on: Callable[[], bool]) -> ResultT:
+        task = asyncio.create_task(_write_once_free(write, waits_on))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _in_turn(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+
+async def _write_once_free(write: Callable[[], Awaitable[ResultT]], waits_on: Callable[[], bool]) -> ResultT:
+    """What `write` returns; it finds what it wrote before, as the ids of its tasks stay the same."""
+    while True:
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self._free.acquire()
-        except TimeoutError:
-            work.close()
-            raise DatabaseUnavailableError from None
-        try:
-            return await work
-        finally:
-            self._free.release()
+            return await write()
+        except DatabaseBusyError:
+            if not waits_on():
+                raise
 
 
 def _plain(scope: Scope, found: CheckedItems, places: Sequence[int]) -> PlainTasks:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive, Scope
+from starlette.types import Receive, Scope
 
 from app.api.errors import MOST_ERRORS, ProblemError
 from app.core.storable import DEEPEST, Path, unstorable
@@ -38,24 +38,19 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     length = check_headers(scope)
     if length > limit:
         raise too_long(limit)
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        body: bytes = message.get("body", b"")  # nearly always, all of it comes at once
-        if len(body) > limit:
-            raise too_long(limit)
-        return body
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _read_on(message, receive, limit)
+            return await _read(receive, limit)
     except TimeoutError:
         detail = f"The body did not come within {BODY_SECONDS:g} s."
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, detail, headers={"Connection": "close"}) from None
 
 
-async def _read_on(message: Message, receive: Receive, limit: int) -> bytes:
+async def _read(receive: Receive, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk = message.get("body", b"")
@@ -64,8 +59,7 @@ async def _read_on(message: Message, receive: Receive, limit: int) -> bytes:
             raise too_long(limit)
         chunks.append(chunk)
         if not message.get("more_body", False):
-            return b"".join(chunks)
-        message = await receive()
+            return b"".join(chunks)  # nearly always of one
 
 
 def parse(model: type[ModelT], body: bytes) -> ModelT:

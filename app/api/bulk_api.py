@@ -37,7 +37,7 @@ class BulkApi:
         self._body_limit = services.settings.body_limit_bytes
         self._render = TaskRenderer(services.catalog)
         kept = timedelta(hours=services.settings.idempotency_hours)
-        self._creator = KeyedCreator(services.database, services.wakeup, services.follow_up, services.emit, kept)
+        self._creator = KeyedCreator(services.heavy, services.wakeup, services.follow_up, services.emit, kept)
 
     async def create(self, scope: Scope, receive: Receive) -> bytes | Reply:
         """Cancel or retry all tasks that match a filter and are there now. A task of its own does it.

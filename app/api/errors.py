@@ -13,6 +13,7 @@ from starlette.routing import Match, Route
 
 from app.api.lingering import LingeringResponse
 from app.core.errors import (
+    DatabaseBusyError,
     DatabaseUnavailableError,
     InvalidPayloadError,
     InvalidScheduleError,
@@ -27,6 +28,7 @@ from app.utils.json_pointer import json_pointer
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+BUSY = "All connections to PostgreSQL are in use; try again after Retry-After."
 MOST_ERRORS = 10  # named in one answer
 _LONGEST_PATH = 200
 
@@ -81,6 +83,11 @@ def from_database_unavailable(_: DatabaseUnavailableError) -> ProblemError:
     )
 
 
+def from_database_busy(_: DatabaseBusyError) -> ProblemError:
+    """It answers, but others. A call of several statements may have done a part, so that is not denied."""
+    return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, BUSY, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
 def from_key_reused(error: KeyReusedError) -> ProblemError:
     """An Idempotency-Key of another request."""
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
@@ -133,6 +140,7 @@ def add_error_handlers(app: FastAPI) -> None:
     _add(app, ProblemError, lambda error: error)
     _add(app, HTTPException, from_framework)
     _add(app, DatabaseUnavailableError, from_database_unavailable)
+    _add(app, DatabaseBusyError, from_database_busy)
     _add(app, KeyReusedError, from_key_reused)
     _add(app, UnknownKindError, from_unknown_kind)
     _add(app, InvalidPayloadError, from_invalid_payload)

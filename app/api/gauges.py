@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from app.core.errors import DatabaseUnavailableError
+from app.core.errors import DatabaseBusyError, DatabaseUnavailableError
 from app.db.engine import Database
 from app.queue.counts import read_loads
 from app.queue.queues import live_consumers, read_oldest
@@ -25,14 +25,14 @@ class Gauges(Collector):
 
 
 async def read_gauges(database: Database, kinds: Sequence[str], lease_seconds: float) -> Gauges:
-    """The values now. While PostgreSQL is away there is only one: that it is."""
+    """The values now. While PostgreSQL is away, or busy with others, there is only one: which of the two."""
     up = GaugeMetricFamily("taskmill_postgresql_up", "Whether PostgreSQL answers.")
     try:
         loads = await read_loads(database)
         oldest = await read_oldest(database, kinds)
         living = await live_consumers(database, lease_seconds)
-    except DatabaseUnavailableError:
-        up.add_metric([], 0)
+    except DatabaseUnavailableError as error:
+        up.add_metric([], int(isinstance(error, DatabaseBusyError)))
         return Gauges([up])
     up.add_metric([], 1)
     tasks = GaugeMetricFamily("taskmill_tasks", "Tasks that there are.", labels=("kind", "status"))

@@ -53,11 +53,11 @@ class GroupApi:
         self._default_kind = services.settings.default_kind
         self._catalog = services.catalog
         self._callback_urls = CallbackUrls(services.settings, services.catalog)
-        self._database = services.database
+        self._database = services.heavy
         self._backpressure = services.backpressure
         kept = timedelta(hours=services.settings.idempotency_hours)
-        self._creator = GroupCreator(services.database, services.wakeup, services.follow_up, services.emit, kept)
-        self._canceler = GroupCanceler(services.database, services.follow_up, services.emit)
+        self._creator = GroupCreator(services.heavy, services.wakeup, services.follow_up, services.emit, kept)
+        self._canceler = GroupCanceler(services.heavy, services.follow_up, services.emit)
         self._reads: Batcher[UUID, Group | None] = Batcher(self._read, _LARGEST_BATCH)
         subject = Subject("group", self.find, self._reads.submit, _state, is_group=True, pause=_COUNT_PAUSE_SECONDS)
         self._live = Live(subject, services.hub)

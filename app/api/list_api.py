@@ -34,9 +34,9 @@ class ListApi:
     """Answers for lists of tasks."""
 
     def __init__(self, services: Services) -> None:
-        self._database = services.database
+        self._database = services.heavy
         self._render = TaskRenderer(services.catalog)
-        self._cursors = Cursors(services.database)
+        self._cursors = Cursors(services.heavy)
 
     async def list_page(self, scope: Scope, _: Receive) -> Reply:
         """Tasks by status, kind, group, priority, times and what is in their content, newest first, page by page.

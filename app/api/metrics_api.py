@@ -33,7 +33,7 @@ def metrics_route(metrics: Metrics, times: RequestTimes, services: Services) -> 
         require_no_tenant(scope, NOT_ALLOWED)
         times.flush()
         kinds = list(services.catalog.handlers)
-        gauges = await read_gauges(services.database, kinds, services.settings.lease_seconds)
+        gauges = await read_gauges(services.heavy, kinds, services.settings.lease_seconds)
         text = await asyncio.to_thread(metrics.text, gauges)
         return Reply(HTTPStatus.OK, text, [(b"content-type", CONTENT_TYPE.encode())])
 

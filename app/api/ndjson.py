@@ -50,24 +50,31 @@ async def read_lines(receive: Receive, limit: int, at_once: int, stopping: Stopp
     that the client has to wait, too. A line without an end is one if the request ends in order, and none if the client
     has gone. Raises ProblemError: 408 where the client is silent for too long, 503 where the process stops.
     """
-    rest, is_skipping, has_more = b"", False, True
+    rest: list[bytes] = []  # of a line whose end has not come: joined once, or a long one would cost its square
+    size, is_skipping, has_more = 0, False, True
     while has_more:
         message = await _next(receive, stopping)
         if message["type"] == "http.disconnect":
             return
         has_more = message.get("more_body", False)
-        *complete, rest = (rest + message.get("body", b"")).split(b"\n")
+        body = message.get("body", b"")
+        rest.append(body)
+        size += len(body)
+        complete: list[bytes] = []
+        if b"\n" in body:
+            *complete, last = b"".join(rest).split(b"\n")
+            rest, size = [last], len(last)
         if is_skipping and complete:
             is_skipping = False
             del complete[0]
         if is_skipping:
-            rest = b""
+            rest, size = [], 0
         lines: list[Line] = [line if len(line) <= limit else too_long(limit) for line in complete if line.strip(_SPACE)]
-        if len(rest) > limit:
+        if size > limit:
             lines.append(too_long(limit))
-            rest, is_skipping = b"", True
-        elif not has_more and rest.strip(_SPACE):
-            lines.append(rest)
+            rest, size, is_skipping = [], 0, True
+        elif not has_more and (last := b"".join(rest)).strip(_SPACE):
+            lines.append(last)
         for start in range(0, len(lines) or 1, at_once):
             yield lines[start : start + at_once]
 

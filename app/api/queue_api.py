@@ -36,7 +36,7 @@ class QueueApi:
         self._lease_seconds = services.settings.lease_seconds
         self._queues = services.catalog.queues
         self._queue_of = {kind: queue for queue, kinds in self._queues.items() for kind in kinds}
-        self._database = services.database
+        self._database = services.heavy
         self._reader = services.reader
 
     async def list_all(self, scope: Scope, _: Receive) -> bytes:

@@ -33,7 +33,7 @@ class Reply(NamedTuple):
     headers: Headers = ()
 
 
-FULL = "The queue is full (MAX_PENDING); try again after Retry-After."
+FULL = "The queue is full (MAX_PENDING), or all connections to PostgreSQL are in use; try again after Retry-After."
 NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
 WRONG_BODY = "The body is JSON, but not what this call takes; or the Idempotency-Key was sent with another body."
 

@@ -20,6 +20,7 @@ class Services:
     settings: Settings
     catalog: Catalog
     database: Database
+    heavy: Database  # for the calls whose statements may take long, so that no other call waits for them
     reader: TaskReader
     wakeup: Wakeup
     follow_up: FollowUp

@@ -29,7 +29,7 @@ from app.queue.retry import Reopener
 from app.utils.batcher import Batcher
 
 _ENDED = frozenset((TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELED))
-_LARGEST_BATCH = 500
+_LARGEST_BATCH = 64  # as in task_reader.py
 _HEAVIEST_BATCH = 8 * 2**20  # characters of content in one INSERT; each row costs about _ROW of them besides
 _ROW = 256
 

@@ -16,7 +16,7 @@ from app.db.engine import Database
 from app.queue.read import read_tasks
 from app.utils.batcher import Batcher
 
-_LARGEST_BATCH = 500
+_LARGEST_BATCH = 64  # each may bring a content and a result of 1 MiB, and all have to come in time
 NOT_FOUND = "There is no task with this id."
 
 

@@ -10,7 +10,7 @@ from app.queue.finish import release
 from app.queue.recover import unregister
 
 _STOP_SECONDS = 3.0  # for handlers to end once they are stopped; and again, for what they leave to be written
-_QUARANTINE_SECONDS = 1.0  # it was told when we were, and has the same bounds
+_QUARANTINE_SECONDS = 1.0  # to end, once it has had the time that we had
 
 
 class StopRequest:
@@ -54,6 +54,8 @@ async def close(parts: Parts, emit: Emit) -> None:
             await parts.toolbox.drain()
             await unregister(parts.database, parts.lease.consumer_id)
             await parts.wakeup.close()
+            # One whose handler would not stop gives its suspect back only now, as we have just done with ours.
+            await _quarantines_ended(parts)
     except (DatabaseUnavailableError, TimeoutError) as error:
         emit(StopIncomplete(str(error)))
     closing = [parts.children.close(), parts.toolbox.close()]
@@ -68,3 +70,9 @@ async def _finish_claimed(parts: Parts) -> None:
     for fetcher in parts.fetchers:
         await fetcher.close()
     await parts.executor.wait_until_idle()
+    await _quarantines_ended(parts)  # told when we were, they drain for as long as we may
+
+
+async def _quarantines_ended(parts: Parts) -> None:
+    if parts.sweeper is not None:
+        await parts.sweeper.quarantines_ended()

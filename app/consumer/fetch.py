@@ -96,6 +96,7 @@ class Fetcher:
         self._poll_seconds = poll_seconds
         self._claimer = Claimer(lane.kinds, wakeup, executor, lease, emit)
         self._outage = Outage(emit, "redis", "fetching ids")
+        self._largest_claim = _LARGEST_CLAIM
         self._next_poll = 0.0
         self._poll_was_full = False
         self._pop: asyncio.Task[list[Hint]] | None = None
@@ -113,6 +114,9 @@ class Fetcher:
                     await self._take_hints()
             except DatabaseUnavailableError:
                 self._next_poll = 0.0  # what was popped meanwhile is found by the first poll that gets through
+                self._largest_claim = max(1, self._largest_claim // 2)  # it may have been too much to come in time
+            else:
+                self._largest_claim = min(_LARGEST_CLAIM, 2 * self._largest_claim)
 
     async def close(self) -> None:
         """After run(): start what a claim under way brings, and give back ids that were popped in vain."""
@@ -123,7 +127,7 @@ class Fetcher:
         self._wakeup.push(self._hints)
 
     async def _poll(self) -> None:
-        wanted = min(self._lane.free, _LARGEST_CLAIM)
+        wanted = min(self._lane.free, self._largest_claim)
         claimed = await self._claimer.claim(lambda who: claim_due(self._database, who, wanted, self._lane.wanted()))
         self._poll_was_full = 0 < claimed == wanted
         if self._poll_was_full:
@@ -131,7 +135,7 @@ class Fetcher:
         self._next_poll = 0.0 if self._poll_was_full else _jittered(self._poll_seconds)
 
     async def _take_hints(self) -> None:
-        wanted = min(self._lane.free, _LARGEST_CLAIM)
+        wanted = min(self._lane.free, self._largest_claim)
         if wanted <= 0 or not self._lane.wanted():  # paused meanwhile
             return
         if not self._hints:

@@ -18,7 +18,7 @@ from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
 from app.core.events import Emit, QuarantineNotStarted, TaskFailed, TasksRecovered, TasksReleased
 from app.db.engine import Database
-from app.queue.admit import admit_all
+from app.queue.admit import KeySweep
 from app.queue.counts import fold_counts
 from app.queue.finish import release
 from app.queue.follow_up import FollowUp
@@ -29,6 +29,7 @@ from app.queue.tick import Ticker
 from app.queue.wakeup import Wakeup
 
 FORGET_SECONDS = 600.0  # between two looks for Idempotency-Keys that are too old
+_FORGET_AT_ONCE_SECONDS = 0.5  # of what else is to be swept
 
 
 class Reconciler:
@@ -92,9 +93,10 @@ class Sweeper:
         self._settings = settings
         self._emit = emit
         self._ticker = Ticker(database, wakeup, emit)
+        self._keys = KeySweep(database)
         self._groups = GroupSweep(database, follow_up.settle)
         self._forget_at = time.monotonic() + random.uniform(0, FORGET_SECONDS)  # noqa: S311 - spreads load
-        self._quarantine: asyncio.subprocess.Process | None = None
+        self._quarantines: list[asyncio.subprocess.Process] = []
         self._is_stopping = False
 
     async def sweep(self) -> None:
@@ -114,12 +116,13 @@ class Sweeper:
                     await stage()
 
         if time.monotonic() >= self._forget_at:
-            self._forget_at = time.monotonic() + FORGET_SECONDS
+            kept = timedelta(hours=self._settings.idempotency_hours)
             with suppress(DatabaseUnavailableError):
-                await forget(self._database, timedelta(hours=self._settings.idempotency_hours))
+                if await forget(self._database, kept, _FORGET_AT_ONCE_SECONDS):
+                    self._forget_at = time.monotonic() + FORGET_SECONDS
 
     async def _admit(self) -> None:
-        self._wakeup.push(await admit_all(self._database))
+        self._wakeup.push(await self._keys.sweep())
 
     async def _fold(self) -> None:
         await fold_counts(self._database)
@@ -138,28 +141,37 @@ class Sweeper:
         self._follow_up.left(recovered.failed)
 
     def stop(self) -> None:
-        """Have the quarantine consumer drain, as this one does; a second call has it stop now."""
+        """Have the quarantine consumers drain, as this one does; a second call has them stop now."""
         self._is_stopping = True
-        if self._quarantine is not None and self._quarantine.returncode is None:
-            self._quarantine.terminate()
+        for quarantine in self._living():
+            quarantine.terminate()
+
+    async def quarantines_ended(self) -> None:
+        """Wait for the quarantine consumers to end. One that is killed instead costs its suspect the last loss."""
+        for quarantine in self._living():
+            await quarantine.wait()
 
     async def close(self, seconds: float) -> None:
-        """Wait for the quarantine consumer to end, and see to it that it does."""
-        if self._quarantine is not None:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._quarantine.wait()
-            except TimeoutError:
-                self._quarantine.kill()
+        """Wait for the quarantine consumers to end, and see to it that they do."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.quarantines_ended()
+        except TimeoutError:
+            for quarantine in self._living():
+                quarantine.kill()
+
+    def _living(self) -> list[asyncio.subprocess.Process]:
+        self._quarantines = [quarantine for quarantine in self._quarantines if quarantine.returncode is None]
+        return self._quarantines
 
     async def _start_quarantine(self) -> None:
-        if self._is_stopping or (self._quarantine is not None and self._quarantine.returncode is None):
+        if self._is_stopping or len(self._living()) >= self._settings.child_processes:
             return
         # Registered before it is there, so that the other consumers see at once that one comes.
         consumer_id = uuid4()
         await register(self._database, consumer_id, socket.gethostname(), os.getpid(), kinds=[])
         try:
-            self._quarantine = await asyncio.create_subprocess_exec(
+            quarantine = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "app.consumer", "--quarantine", str(os.getpid())),
                 *("--consumer-id", str(consumer_id)),
                 start_new_session=True,
@@ -168,8 +180,9 @@ class Sweeper:
             self._emit(QuarantineNotStarted(str(error)))
             await unregister(self._database, consumer_id)
             return
+        self._quarantines.append(quarantine)
         if self._is_stopping:  # since we looked; else it would claim, and be killed with its suspect
-            self._quarantine.terminate()
+            quarantine.terminate()
 
 
 async def every(seconds: float, lease: Lease, job: Callable[[], Awaitable[None]]) -> None:

@@ -21,6 +21,7 @@ from app.queue.follow_up import FollowUp
 from app.queue.wakeup import Wakeup
 
 _STATEMENT_SECONDS = 10.0  # nobody waits for an answer; a server this slow is better waited for than asked again
+_QUARANTINE_POOL_SIZE = 2  # it runs one task, and there may be several beside each consumer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,8 @@ def make_parts(
     on_crash: Callable[[BaseException], None],
 ) -> Parts:
     """Those of a quarantine consumer where there is a `starter`. Nothing is connected or started yet."""
-    database = Database(settings.database_url, settings.database_pool_size, _STATEMENT_SECONDS)
+    pool_size = settings.database_pool_size if starter is None else _QUARANTINE_POOL_SIZE
+    database = Database(settings.database_url, pool_size, _STATEMENT_SECONDS)
     wakeup = Wakeup(settings.redis_url, emit)
     follow_up = FollowUp(database, wakeup, emit)
     lease = Lease(consumer_id)

@@ -15,7 +15,8 @@ from app.queue.follow_up import FollowUp
 from app.utils.batcher import Batcher
 
 _RETRY_PAUSE_SECONDS = 0.2
-_BATCH = 1_000
+_HEAVIEST_BATCH = 8 * 2**20  # characters: what takes longer than a statement may would be sent again for ever
+_RECORD = 8_192  # of each besides its result, so that there are 1,000 at most
 
 RecordT = TypeVar("RecordT", bound=Record)
 Records = list[tuple[Claim, RecordT]]
@@ -29,7 +30,7 @@ class Recorder:
         self._follow_up = follow_up
         self._emit = emit
         self._outage = Outage(emit, "postgresql", "recording outcomes")
-        self._batcher: Batcher[tuple[Claim, Record], None] = Batcher(self._flush, _BATCH)
+        self._batcher: Batcher[tuple[Claim, Record], None] = Batcher(self._flush, _HEAVIEST_BATCH, _weight)
         self._writers: dict[type[Record], Callable[[Records[Any]], Awaitable[None]]] = {
             Completed: self._complete,
             Failed: self._fail,
@@ -119,6 +120,11 @@ class Recorder:
             for claim, _ in records:
                 if claim.id not in written:
                     self._emit(ClaimLost(claim.id))
+
+
+def _weight(item: tuple[Claim, Record]) -> int:
+    record = item[1]
+    return _RECORD + len(record.result or "") if isinstance(record, Completed) else _RECORD
 
 
 def _claims(records: Records[RecordT]) -> list[Claim]:

@@ -51,7 +51,11 @@ class Settings(ApiSettings, DatabaseSettings):
         default="*", description="The queues a consumer serves, separated by commas; `*` is all of them."
     )
     child_processes: int = Field(
-        default=2, ge=1, le=1_000, description="Isolated tasks that one consumer runs at once, each in a child process."
+        default=2,
+        ge=1,
+        le=1_000,
+        description="Isolated tasks that one consumer runs at once, each in a child process; "
+        "and suspects, each in a quarantine process.",
     )
     child_max_tasks: int = Field(
         default=1_000, ge=1, description="After so many tasks a child process is replaced by a fresh one."
@@ -100,7 +104,11 @@ class Settings(ApiSettings, DatabaseSettings):
         default=30, ge=1, le=90_000, description="How long Supervisor waits after SIGTERM before SIGKILL."
     )
     database_pool_size: int = Field(
-        default=5, ge=2, le=1_000, description="PostgreSQL connections per process, besides one for a consumer's lease."
+        default=5,
+        ge=2,
+        le=1_000,
+        description="PostgreSQL connections per process, at least 2, besides one for a consumer's lease. Of the API's "
+        "half, rounded down, are for batches, groups, lists and queues, the rest for all other calls.",
     )
     log_format: Literal["json", "text"] = Field(default="json", description="`json` or `text`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -19,6 +19,10 @@ class DatabaseUnavailableError(TaskmillError):
     """PostgreSQL does not answer. Whether the last statement took effect is unknown."""
 
 
+class DatabaseBusyError(DatabaseUnavailableError):
+    """All connections to PostgreSQL stayed in use, though it answers. This statement was not sent."""
+
+
 class WakeupUnavailableError(TaskmillError):
     """Redis does not answer."""
 

@@ -1,6 +1,8 @@
 """One connection pool a process, and the one way to send it a statement."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -11,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.core.config import Settings
-from app.core.errors import DatabaseUnavailableError
+from app.core.errors import DatabaseBusyError, DatabaseUnavailableError
 
 CONNECT_SECONDS = 2.0
 _CLOSE_SECONDS = 1.0
@@ -87,12 +89,14 @@ class Database:
         # statement costs beside its round trip (decision 0010).
         self._idle: list[tuple[AsyncConnection, Any]] = []
         self._waiting = 0  # for SQLAlchemy's pool
+        self._answered_at = -math.inf  # when PostgreSQL last did, to anybody of this pool
 
     async def fetch(self, statement: str, *arguments: Any) -> Sequence[asyncpg.Record]:
         """Run one statement in a transaction of its own; the rows it returns.
 
         Raises DatabaseUnavailableError when PostgreSQL is away or did not answer in time: the statement may or may not
-        have taken effect. Other errors of PostgreSQL pass as asyncpg raises them.
+        have taken effect; or DatabaseBusyError: it was not sent. Other errors of PostgreSQL pass as asyncpg raises
+        them.
         """
         async with self.connection() as connection:
             rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *arguments)
@@ -107,11 +111,12 @@ class Database:
     async def connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
         """A pooled asyncpg connection. One whose state is in doubt never goes back to the pool.
 
-        Raises DatabaseUnavailableError, also for what its user meets while holding it.
+        Raises DatabaseUnavailableError, also for what its user meets while holding it; and DatabaseBusyError where none
+        became free in time, though others were answered meanwhile.
         """
         try:
             pooled, driver = await self._acquire()
-        except (*_SERVER_TROUBLE, *_DOUBT, PoolTimeoutError, InterfaceError) as error:
+        except (*_SERVER_TROUBLE, *_DOUBT, InterfaceError) as error:
             raise DatabaseUnavailableError(_reason(error)) from error
         keep = False
         try:
@@ -149,10 +154,16 @@ class Database:
             await _drop(pooled)
 
     async def _check_out(self) -> tuple[AsyncConnection, Any]:
+        asked_at = time.monotonic()
         self._waiting += 1
         try:
             pooled = await self._engine.connect()
             driver = (await pooled.get_raw_connection()).driver_connection
+        except PoolTimeoutError as error:
+            # Who holds the connections may wait for an answer that never comes; unless one came while we waited.
+            if self._answered_at >= asked_at:
+                raise DatabaseBusyError from error
+            raise DatabaseUnavailableError(_reason(error)) from error
         finally:
             self._waiting -= 1
         assert driver is not None
@@ -160,6 +171,7 @@ class Database:
 
     async def _release(self, pooled: AsyncConnection, driver: Any) -> None:
         """Keep it at hand, unless somebody waits. In autocommit there is nothing to reset, so nothing to wait for."""
+        self._answered_at = time.monotonic()
         if self._waiting:
             await pooled.close()
         else:

@@ -5,6 +5,7 @@ admitted and not ended holds one of the key's places. Whatever gives a place bac
 recovery of a dead consumer's task) is followed by an admission, and each sweep makes up for one that was lost.
 """
 
+import time
 from collections.abc import Sequence
 
 from app.core.task import Hint
@@ -13,7 +14,8 @@ from app.queue.pause import PAUSED_KINDS
 
 _LOCK_CLASS = 0x7A5D
 _SWEEP_LOCK = 0x7A5E
-_MOST_KEYS = 1_000  # in one sweep; the next goes on
+_MOST_KEYS = 1_000  # in one transaction
+_SWEEP_SECONDS = 0.5  # what else a consumer sweeps for waits so long, however many keys there are
 
 # Two admissions of one key must not both count before either has let anything through. In the order of the locks, so
 # that two batches can't deadlock; a statement of its own, so that the next one's snapshot is younger.
@@ -98,21 +100,31 @@ async def admit(database: Database, keys: Sequence[str]) -> list[Hint]:
         return [Hint(*row) for row in await connection.fetch(_ADMIT, keys)]
 
 
-async def admit_all(database: Database) -> list[Hint]:
-    """The same for every key that has somebody waiting. One sweep at a time; the others return at once.
+class KeySweep:
+    """Walks through the keys that have somebody waiting, and admits for each. One consumer at a time.
 
     A key that is being admitted right now, or whose lock is held by a process that is frozen, is passed over.
     """
-    admitted: list[Hint] = []
-    last = ""
-    while True:
-        async with database.connection() as connection, connection.transaction():
-            if not await connection.fetchval(_SWEEP_ALONE, _SWEEP_LOCK):
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._last = ""
+
+    async def sweep(self, seconds: float = _SWEEP_SECONDS) -> list[Hint]:
+        """Go on from the last key, for so long at most, or to the end; the tasks that can be claimed now.
+
+        Raises as admit.
+        """
+        admitted: list[Hint] = []
+        end = time.monotonic() + seconds
+        while True:
+            async with self._database.connection() as connection, connection.transaction():
+                if not await connection.fetchval(_SWEEP_ALONE, _SWEEP_LOCK):
+                    return admitted
+                keys = [row[0] for row in await connection.fetch(_WAITING_KEYS, self._last, _MOST_KEYS)]
+                free = [row[0] for row in await connection.fetch(_TRY_LOCK, _LOCK_CLASS, keys)]
+                await connection.execute(_TAKE_BACK, free)
+                admitted += [Hint(*row) for row in await connection.fetch(_ADMIT, free)]
+            self._last = keys[-1] if len(keys) == _MOST_KEYS else ""
+            if not self._last or time.monotonic() > end:
                 return admitted
-            keys = [row[0] for row in await connection.fetch(_WAITING_KEYS, last, _MOST_KEYS)]
-            if not keys:
-                return admitted
-            free = [row[0] for row in await connection.fetch(_TRY_LOCK, _LOCK_CLASS, keys)]
-            await connection.execute(_TAKE_BACK, free)
-            admitted += [Hint(*row) for row in await connection.fetch(_ADMIT, free)]
-            last = keys[-1]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from app.core.errors import RejectedRowError
+from app.core.errors import DatabaseBusyError, DatabaseUnavailableError, RejectedRowError
 from app.core.events import Emit, TasksCreated
 from app.core.task import Hint, NewTask, Task, TaskStatus
 from app.db.engine import Database
@@ -104,7 +104,11 @@ class Creator:
             if len(batch) == 1:
                 return [RejectedRowError(f"PostgreSQL refuses this content ({error.sqlstate}).")]
             middle = len(batch) // 2
-            return await self.insert(batch[:middle]) + await self.insert(batch[middle:])
+            first = await self.insert(batch[:middle])
+            try:
+                return first + await self.insert(batch[middle:])
+            except DatabaseBusyError as busy:  # which says that nothing was sent, and the first half is there
+                raise DatabaseUnavailableError from busy
 
     async def insert_all(self, batch: Sequence[NewTask]) -> Sequence[Task | Exception]:
         """Insert the batch in one transaction."""

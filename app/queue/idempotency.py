@@ -1,5 +1,6 @@
 """What Idempotency-Keys have made: kept in the transaction that makes it."""
 
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -79,10 +80,13 @@ async def is_known(database: Database, key: IdempotencyKey, kept: timedelta) -> 
     return bool(await database.fetch(_IS_KNOWN, key.key, kept))
 
 
-async def forget(database: Database, kept: timedelta) -> None:
-    """Delete the keys that are older than this, in small batches."""
+async def forget(database: Database, kept: timedelta, seconds: float) -> bool:
+    """Delete the keys that are older than this, in small batches, for so long at most; whether none is left."""
+    end = time.monotonic() + seconds
     while len(await database.fetch(_FORGET, kept)) == _AT_ONCE:
-        pass
+        if time.monotonic() > end:
+            return False
+    return True
 
 
 def _array(ids: Iterable[UUID | str | None]) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Connection = asyncpg.Connection[asyncpg.Record]
 
-_DECLARE_LOCK = 0x7A60
+_DECLARE_LOCK = 0x7A61
 
 # In the order of core/schedule.py's Schedule.
 _COLUMNS = """

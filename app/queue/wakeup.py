@@ -17,6 +17,7 @@ from app.utils.batcher import Batcher
 LISTS = "taskmill:pending"
 
 _BATCH = 100  # groups of ids in one command
+_LONGEST_LIST = 100_000  # ids of a kind that nobody takes, as of a paused queue; polls find the tasks of the others
 _BACKLOG = 1_000  # groups above this are dropped rather than kept in memory; polls find their tasks
 
 
@@ -103,7 +104,9 @@ class Wakeup:
 
         async def push_all() -> None:
             for (priority, kind), ids in lists.items():
-                await cast("Awaitable[Any]", self._client.rpush(list_name(priority, kind), *ids))
+                name = list_name(priority, kind)
+                if await self._client.rpush(name, *ids) > _LONGEST_LIST:
+                    await cast("Awaitable[Any]", self._client.ltrim(name, 0, _LONGEST_LIST - 1))
 
         await self._send(push_all)
         return [None] * len(groups)

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 from app.core.task import Claim, ErrorCode, NewTask, Priority, Task
 from app.db.engine import Database
 from app.queue import admit as admission
-from app.queue.admit import admit, admit_all
+from app.queue.admit import KeySweep, admit
 from app.queue.cancel import Canceler
 from app.queue.claim import claim_due, claim_ids
 from app.queue.finish import Failure, complete, fail, release, retry_at
@@ -126,20 +126,28 @@ async def test_an_admission_that_was_lost_is_made_up_for(database: Database, sql
     """Its process died after the COMMIT: the sweep sees that somebody waits, and lets through whoever may."""
     await _insert(database, keyed("a"), keyed("b"), keyed("b"))
     assert (await look(database, 10, [])).has_blocked
-    assert len(await admit_all(database)) == 2
-    assert await admit_all(database) == []
+    assert len(await KeySweep(database).sweep()) == 2
+    assert await KeySweep(database).sweep() == []
     await sql.execute("UPDATE tasks SET status = 'canceled'")
     assert not (await look(database, 10, [])).has_blocked
+
+
+async def test_a_sweep_that_is_out_of_time_is_gone_on_with(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many keys wait, whoever sweeps has other things to sweep for."""
+    monkeypatch.setattr(admission, "_MOST_KEYS", 2)
+    ids = await _insert(database, *(keyed(key) for key in "abcde"))
+    sweep = KeySweep(database)
+    assert [[hint.id for hint in await sweep.sweep(0)] for _ in range(4)] == [ids[:2], ids[2:4], ids[4:], []]
 
 
 async def test_what_is_due_later_is_let_through_later(database: Database, sql: Connection) -> None:
     """It takes no place until then."""
     later, now = await _insert(database, keyed(delay=timedelta(hours=1)), keyed())
-    assert [hint.id for hint in await admit_all(database)] == [now]
+    assert [hint.id for hint in await KeySweep(database).sweep()] == [now]
     await sql.execute(
         "UPDATE tasks SET run_at = now(), status = CASE WHEN id = $1 THEN 'canceled' ELSE status END", now
     )
-    assert [hint.id for hint in await admit_all(database)] == [later]
+    assert [hint.id for hint in await KeySweep(database).sweep()] == [later]
 
 
 async def test_a_created_task_is_announced_when_it_is_let_through(
@@ -169,7 +177,7 @@ async def test_a_task_that_nobody_serves_keeps_nobody_waiting(database: Database
     assert [hint.id for hint in await admit(database, ["k"])] == [second]
     await sql.execute("UPDATE tasks SET is_blocked = (id <> $1)", first)  # as if a consumer had served it until now
     assert await admit(database, ["k"]) == []
-    assert [hint.id for hint in await admit_all(database)] == [second]
+    assert [hint.id for hint in await KeySweep(database).sweep()] == [second]
     assert await sql.fetchval("SELECT is_blocked FROM tasks WHERE id = $1", first)
 
 
@@ -178,8 +186,8 @@ async def test_a_key_that_is_held_by_a_frozen_process_holds_up_no_other(database
     held, other = await _insert(database, keyed("a"), keyed("b"))
     async with sql.transaction():
         await sql.execute("SELECT pg_advisory_xact_lock($1, hashtext('a'))", admission._LOCK_CLASS)
-        assert [hint.id for hint in await admit_all(database)] == [other]
-    assert [hint.id for hint in await admit_all(database)] == [held]
+        assert [hint.id for hint in await KeySweep(database).sweep()] == [other]
+    assert [hint.id for hint in await KeySweep(database).sweep()] == [held]
 
 
 async def test_a_dead_consumers_place_is_free(database: Database, sql: Connection) -> None:
@@ -192,5 +200,5 @@ async def test_a_dead_consumers_place_is_free(database: Database, sql: Connectio
     )
     recovered = await recover(database, 10, 3)
     assert len(recovered.pending) == 1
-    assert len(await admit_all(database)) == 1
+    assert len(await KeySweep(database).sweep()) == 1
     assert await sql.fetchval("SELECT count(*) FROM tasks WHERE status = 'pending' AND is_blocked") == 1

@@ -49,9 +49,9 @@ async def test_calls_for_many_tasks_share_a_statement(
     events: EventLog,
     insert: Insert,
 ) -> None:
-    """200 at once, one statement on the wire; each gets the answer about its own task."""
+    """60 at once, one statement on the wire; each gets the answer about its own task."""
     ask = getattr(TaskApi(services_of(settings, watched, wakeup, events)), call)
-    ids = await insert(201)
+    ids = await insert(61)
     await ask(_asks_for(ids[0]), _no_body)  # the statement is prepared
     database_proxy.requests.clear()
     answers = await asyncio.gather(*(ask(_asks_for(task_id), _no_body) for task_id in ids[1:]))

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
+from app.consumer import parts
 from app.consumer.consumer import Consumer
 from app.consumer.drain import StopRequest
 from app.core.config import Settings
@@ -43,6 +44,13 @@ _CLAIM_DUE = re.compile(rb"\0\0\0\x10.{16}\0\0\0\x08", re.DOTALL)
 LONG = '{"simulate_seconds": 60}'
 SHORT = '{"simulate_seconds": 0}'
 
+# Of a claim each row takes 30 ms.
+_SLOW_CLAIMS = """
+CREATE FUNCTION slow_claim() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$;
+CREATE TRIGGER slow_claim BEFORE UPDATE ON tasks FOR EACH ROW WHEN (NEW.status = 'processing')
+    EXECUTE FUNCTION slow_claim()
+"""
+
 
 @pytest.fixture
 def count(sql: Connection) -> Count:
@@ -69,6 +77,22 @@ async def _cancel_latencies(events: EventLog, canceler: Canceler, ids: list[UUID
         return loop.time() - answered
 
     return [await one(task_id) for task_id in ids]
+
+
+async def test_a_claim_that_does_not_come_in_time_is_made_smaller(
+    settings: Settings,
+    events: EventLog,
+    insert: Insert,
+    sql: Connection,
+    count: Count,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rolled back and asked for again as it was, it would never be done: as of contents of a megabyte each."""
+    monkeypatch.setattr(parts, "_STATEMENT_SECONDS", 0.5)
+    await insert(40, SHORT)
+    await sql.execute(_SLOW_CLAIMS)
+    async with consuming(settings.model_copy(update={"consumer_concurrency": 100}), events):
+        await until(count(40, "completed"), 30)
 
 
 async def test_cancel_stops_running_handlers_within_250_ms(

@@ -12,7 +12,7 @@ from app.core.config import Settings
 from app.core.events import TasksClaimed
 from app.db.engine import Database
 from app.handlers import Catalog
-from app.queue.admit import admit, admit_all
+from app.queue.admit import KeySweep, admit
 from app.queue.claim import claim_due, claim_ids, claim_suspects
 from app.queue.pause import read_paused, set_paused
 from app.queue.recover import look, register
@@ -74,11 +74,11 @@ async def test_a_paused_task_holds_no_place_of_its_key(database: Database, consu
     await sql.execute("UPDATE tasks SET kind = 'other' WHERE id = $1", other.id)
     assert [hint.id for hint in await admit(database, ["k"])] == [mine.id]
     await _pause(database)
-    assert [hint.id for hint in await admit_all(database)] == [other.id]
+    assert [hint.id for hint in await KeySweep(database).sweep()] == [other.id]
     await sql.execute("UPDATE tasks SET status = 'completed' WHERE id = $1", other.id)
-    assert await admit_all(database) == []
+    assert await KeySweep(database).sweep() == []
     await _pause(database, is_paused=False)
-    assert [hint.id for hint in await admit_all(database)] == [mine.id]
+    assert [hint.id for hint in await KeySweep(database).sweep()] == [mine.id]
 
 
 async def test_a_consumer_leaves_a_paused_queue_alone(

@@ -134,6 +134,6 @@ async def test_a_quarantine_that_starts_while_its_consumer_stops_is_told_so(
         await until(lambda: sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
         sweeper.stop()
     await sweeping
-    assert sweeper._quarantine is not None
+    (quarantine,) = sweeper._quarantines
     async with asyncio.timeout(10):
-        assert await sweeper._quarantine.wait() == -signal.SIGTERM
+        assert await quarantine.wait() == -signal.SIGTERM

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import cast
 from uuid import UUID, uuid4
 
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 
 from app.core.errors import WakeupUnavailableError
 from app.core.events import ServiceDown, ServiceUp
+from app.queue import wakeup as wakeup_module
 from app.queue.listen import stay_subscribed
 from app.queue.wakeup import Wakeup
 from tests.integration.conftest import LIST, WANTED, hint
@@ -45,6 +47,18 @@ async def test_a_push_is_sent_before_anything_else_is_done(wakeup: Wakeup, serve
         popped = cast("tuple[bytes, bytes] | None", redis.blpop([LIST], timeout=2))
     assert popped is not None
     assert popped[1].decode() == str(task_id)
+
+
+async def test_a_list_that_nobody_reads_ends_somewhere(
+    wakeup: Wakeup, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest ids stay; of the other tasks polls know."""
+    monkeypatch.setattr(wakeup_module, "_LONGEST_LIST", 10)
+    ids = [uuid4() for _ in range(25)]
+    for task_id in ids:
+        wakeup.push([hint(task_id)])
+        await wakeup._pushes.drain()
+    assert await cast("Awaitable[list[bytes]]", redis.lrange(LIST, 0, -1)) == [str(each).encode() for each in ids[:10]]
 
 
 async def test_a_redis_that_is_away_costs_no_one_time(redis_proxy: Proxy, events: EventLog, redis: Redis) -> None:

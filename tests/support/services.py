@@ -22,6 +22,7 @@ def services_of(settings: Settings, database: Database, wakeup: Wakeup, emit: Em
         settings,
         catalog,
         database,
+        database,
         TaskReader(database),
         wakeup,
         FollowUp(database, wakeup, emit),

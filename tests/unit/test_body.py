@@ -36,10 +36,11 @@ ANY_JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-async def test_a_body_that_does_not_come_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_a_body_that_does_not_come_is_408(monkeypatch: pytest.MonkeyPatch, *, has_begun: bool) -> None:
     """A client may be slow; one that only holds the connection is let go."""
     monkeypatch.setattr(body, "BODY_SECONDS", 0.05)
-    messages: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
+    messages: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}] if has_begun else []
 
     async def receive() -> Message:
         return messages.pop() if messages else await asyncio.Future()

@@ -8,7 +8,7 @@ import pytest
 
 from app.consumer.recorder import Recorder
 from app.consumer.verdict import Completed
-from app.core.events import TaskFailed
+from app.core.events import TaskFailed, TasksCompleted
 from app.db.engine import Database
 from app.queue.claim import claim_due
 from app.queue.follow_up import FollowUp
@@ -57,6 +57,19 @@ async def test_words_that_look_like_no_json_are_text(execute: Execute, sql: Conn
     async with execute(answers):
         pass
     assert (await task_row(sql))["result"] == ["NaN", {"Infinity": "-Infinity"}]
+
+
+async def test_large_results_are_not_all_in_one_statement(
+    database: Database, wakeup: Wakeup, events: EventLog, insert: Insert, consumer_id: UUID, sql: Connection
+) -> None:
+    """One that takes longer than a statement may would be sent again for ever."""
+    recorder = Recorder(database, FollowUp(database, wakeup, events), events)
+    await insert(30)
+    claims = await claim_due(database, claimant(consumer_id), 30, WANTED)
+    result = f'"{"x" * 2**20}"'
+    await asyncio.gather(*(recorder.submit(claim, Completed(result)) for claim in claims))
+    assert await sql.fetchval("SELECT count(*) FROM tasks WHERE status = 'completed'") == 30
+    assert max(len(event.task_ids) for event in events.of(TasksCompleted)) < 8
 
 
 async def test_what_postgresql_refuses_fails_its_own_task(
