@@ -18,7 +18,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """In which the median lies with 95 %: the percentile bootstrap, the same each time for the same values.
 
-    Of five or fewer it is all of them, from the least to the most.
+    Of five or fewer it is all of them, from the least to the most: of three it lies there with 75 % only.
     """
     chance = random.Random(0)  # noqa: S311 - no secret
     medians = [median(chance.choices(values, k=len(values))) for _ in range(_RESAMPLES)]

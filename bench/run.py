@@ -30,7 +30,8 @@ class Dose:
     ended: int
     delayed: int
     turns: int  # of two databases
-    turn_seconds: float  # of creates, and of reads
+    slices: int  # of each in a turn
+    slice_seconds: float  # of creates, and of reads
     tasks: int  # that one Taskmill consumer drains, and the most of a peer's worker
     peers: tuple[str, ...]
     peer_rounds: int  # of all, where there is time
@@ -52,8 +53,9 @@ FULL = Dose(
     idle_seconds=30,
     ended=5_000_000,
     delayed=1_000_000,
-    turns=40,
-    turn_seconds=0.5,
+    turns=14,
+    slices=6,
+    slice_seconds=0.3,
     tasks=50_000,
     peers=tuple(PEERS),
     peer_rounds=2,
@@ -74,8 +76,9 @@ QUICK = Dose(
     idle_seconds=5,
     ended=500_000,
     delayed=100_000,
-    turns=3,
-    turn_seconds=0.3,
+    turns=2,
+    slices=2,
+    slice_seconds=0.3,
     tasks=20_000,
     peers=("pgqueuer", "huey"),
     peer_rounds=1,

@@ -1,13 +1,16 @@
 """What tasks cost that only stand in the table: millions that have ended, or are due in years.
 
-Two databases on one server, one with them and one without, each with an API and a consumer of its own, measured in
-many short turns, each by processes of its own: one process is some percent faster than the next for as long as it
-lives. A machine's noise is larger than what is looked for, so the CPU that an operation takes (the API's or the
-consumer's, and that of their PostgreSQL backends) is noted as well.
+Two databases on one server, one with them and one without, each with an API and a consumer of its own. What is looked
+for is smaller than two kinds of noise. One process is some percent faster than the next for as long as it lives, so
+each turn has new ones. And a shared machine has slow seconds, so a turn is many short slices of one and the other,
+which meet the same ones. The CPU that an operation takes (the API's or the consumer's, and that of their PostgreSQL
+backends) is noted as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from statistics import median
 
 import uuid_utils
 
@@ -49,6 +52,7 @@ SELECT (count(*) / extract(epoch FROM max(finished_at) - min(started_at)))::floa
 FROM tasks WHERE id > $1 AND status = 'completed'
 """
 
+OPERATIONS = ("creates", "claims", "reads")
 # What is told of each part: the first word of its measures, and what was there.
 STANDING = {
     "history": ("ended", "ended"),
@@ -79,7 +83,7 @@ async def measure_delayed(run: Run) -> None:
 
 async def measure_control(run: Run) -> None:
     """Nothing, in two databases that are alike: what the method itself shows."""
-    await _compare(run, "nothing", 0, run.dose.turns // 2)
+    await _compare(run, "nothing", 0, run.dose.turns)
 
 
 async def _compare(run: Run, what: str, count: int, turns: int, fill: Fill | None = None) -> None:
@@ -92,17 +96,29 @@ async def _compare(run: Run, what: str, count: int, turns: int, fill: Fill | Non
                     await subject.sql.execute(str(statement), *arguments)
                 print(f"  {count:,} rows are there", flush=True)
             await subject.start_consumers()
-            await _warm_up(subject, [], run.dose.turn_seconds)
+            await _warm_up(subject, [], run.dose.slice_seconds)
             await subject.sql.execute("VACUUM ANALYZE tasks")
         ids = {one.name: [str(row[0]) for row in await one.sql.fetch(_SAMPLE)] for one in subjects}
         run.add("Taskmill", f"{what}_rows", "", count)
+        for number in range(turns):
+            await _turn(run, what, subjects[:: -1 if number % 2 else 1], ids, number)
 
-        async def once(subject: Subject, number: int) -> None:
-            await subject.restart()
-            await _warm_up(subject, ids[subject.name], run.dose.turn_seconds)
-            await _measure(run, what, subject, ids[subject.name], number)
 
-        await run.take_turns(subjects, turns, once, name_of)
+async def _turn(run: Run, what: str, subjects: Sequence[Subject], ids: dict[str, list[str]], number: int) -> None:
+    """New processes, and of what each did in its slices one figure for each operation."""
+    for subject in subjects:
+        await subject.restart()
+        await _warm_up(subject, ids[subject.name], run.dose.slice_seconds)
+    found = {subject.name: {operation: _Slices() for operation in OPERATIONS} for subject in subjects}
+
+    async def once(subject: Subject, _: int) -> None:
+        await _measure(subject, ids[subject.name], run.dose.slice_seconds, found[subject.name])
+
+    await run.take_turns(subjects, run.dose.slices, once, name_of)
+    for name, operations in found.items():
+        for operation, slices in operations.items():
+            run.add(name, f"{what}_{operation}", "1/s", median(slices.rates), number)
+            run.add(name, f"{what}_{operation}_cpu", "µs", 1e6 * slices.cpu_seconds / slices.count, number)
 
 
 async def _warm_up(subject: Subject, ids: list[str], seconds: float) -> None:
@@ -113,29 +129,38 @@ async def _warm_up(subject: Subject, ids: list[str], seconds: float) -> None:
         await get(f"{subject.url}/task", ids, SIXTY_FOUR, seconds)
 
 
-async def _measure(run: Run, what: str, subject: Subject, ids: list[str], number: int) -> None:
-    """One short turn: creates while the consumer is held, then what it does with them, then reads."""
+async def _measure(subject: Subject, ids: list[str], seconds: float, found: "dict[str, _Slices]") -> None:
+    """One slice: creates while the consumer is held, then what it does with them, then reads."""
     newest = str(uuid_utils.uuid7())
     backends = await subject.backends()
     subject.pause(is_paused=True)
     try:
         before = cpu_seconds([subject.api.pid, *backends])
-        load = await post(f"{subject.url}/task", subject.noop, SIXTY_FOUR, run.dose.turn_seconds)
+        load = await post(f"{subject.url}/task", subject.noop, SIXTY_FOUR, seconds)
         used = cpu_seconds([subject.api.pid, *backends]) - before
         before = subject.consumer_cpu() + cpu_seconds(backends)
     finally:
         subject.pause(is_paused=False)
-    _note(run, subject, f"{what}_creates", load.per_second, 1e6 * used / load.requests, number)
+    found["creates"].add(load.per_second, used, load.requests)
     await subject.has_ended()
     used = subject.consumer_cpu() + cpu_seconds(backends) - before
-    claims = await subject.sql.fetchval(_CLAIMS, newest)
-    _note(run, subject, f"{what}_claims", claims, 1e6 * used / load.requests, number)
+    found["claims"].add(await subject.sql.fetchval(_CLAIMS, newest), used, load.requests)
     before = cpu_seconds([subject.api.pid, *backends])
-    load = await get(f"{subject.url}/task", ids, SIXTY_FOUR, run.dose.turn_seconds)
+    load = await get(f"{subject.url}/task", ids, SIXTY_FOUR, seconds)
     used = cpu_seconds([subject.api.pid, *backends]) - before
-    _note(run, subject, f"{what}_reads", load.per_second, 1e6 * used / load.requests, number)
+    found["reads"].add(load.per_second, used, load.requests)
 
 
-def _note(run: Run, subject: Subject, measure: str, rate: float, microseconds: float, number: int) -> None:
-    run.add(subject.name, measure, "1/s", rate, number)
-    run.add(subject.name, f"{measure}_cpu", "µs", microseconds, number)
+@dataclass
+class _Slices:
+    """What one operation came to in the slices of a turn."""
+
+    rates: list[float] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    count: int = 0
+
+    def add(self, rate: float, used: float, count: int) -> None:
+        """One slice more."""
+        self.rates.append(rate)
+        self.cpu_seconds += used
+        self.count += count

@@ -1,6 +1,6 @@
 """PostgreSQL: durable inserts in batches from one Python process, COPY, and all that a task's life is in SQL.
 
-What is sent is made before the clock starts: the limit is PostgreSQL's and its driver's, not that of making ids.
+What `rate` sends is made before the clock starts: that is a limit of PostgreSQL and its driver, not of making ids.
 """
 
 import asyncio

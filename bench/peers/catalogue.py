@@ -104,7 +104,7 @@ PEERS = {
             "16",
             ("16", "64", "256"),
             "{count}",
-            "enqueue_many, 1,000",
+            "enqueue_many, 1,000, two in flight",
             lambda r: r.xlen("streaq:default:queues:normal"),
         ),
         Spec(
@@ -113,7 +113,7 @@ PEERS = {
             "10",
             ("10", "50"),
             "1000",
-            "batch_defer, 1,000",
+            "batch_defer, 1,000, two in flight",
             "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')",
         ),
         Spec(
@@ -122,7 +122,7 @@ PEERS = {
             "500",
             ("10", "100", "500", "1000"),
             "500",
-            "a list of 1,000",
+            "a list of 1,000, two in flight",
             "SELECT count(*) FROM pgqueuer",
         ),
         Spec(
@@ -131,7 +131,7 @@ PEERS = {
             "500",
             ("100", "500"),
             "{count}",
-            "push_many, 1,000",
+            "push_many, 1,000, two in flight",
             "SELECT count(*) FROM chancy_jobs WHERE state IN ('pending', 'running', 'retrying')",
         ),
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 CHUNK = 1_000  # tasks in a batch
+BATCHES_IN_FLIGHT = 2  # of an asyncio peer, as Taskmill has them
 IN_FLIGHT = 50  # sends at a time, of an asyncio peer that has no batches
 
 
@@ -111,13 +112,20 @@ async def _enqueue(
     async with connect() as client:
         start = time.perf_counter()
         if in_batches and client.send_many:
-            for chunk in _chunks(count):
-                await client.send_many(task, chunk)
+            chunks = _chunks(count)
+            await asyncio.gather(*(_send_chunks(client.send_many, task, chunks) for _ in range(BATCHES_IN_FLIGHT)))
         else:
             waiting = iter(range(count))
             width = IN_FLIGHT if in_batches else 1
             await asyncio.gather(*(_send_all(client, task, waiting) for _ in range(width)))
         return time.perf_counter() - start
+
+
+async def _send_chunks(
+    send_many: Callable[[str, list[float]], Awaitable[object]], task: str, chunks: Iterator[list[float]]
+) -> None:
+    for chunk in chunks:
+        await send_many(task, chunk)
 
 
 async def _send_all(client: AsyncClient, task: str, waiting: Iterator[int]) -> None:

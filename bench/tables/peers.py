@@ -15,7 +15,7 @@ _PEERS = [
     ("p99 ms", "enqueue to start, p99"),
     ("sleepers/s", "sleepers of 1 s, 1 worker"),
     ("CPU of 1,000, ms", "CPU for 1,000 tasks, 1 worker"),
-    ("of the servers", "CPU of the servers for 1,000 tasks, 1 worker"),
+    ("of the servers, ms", "CPU of the servers for 1,000 tasks, 1 worker"),
     ("MiB", "peak memory, 1 worker"),
 ]
 

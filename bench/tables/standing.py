@@ -1,8 +1,7 @@
 """What stands in the table, and two that are alike."""
 
 from bench.results import Results
-from bench.standing import STANDING, Laden
-from bench.targets import OPERATIONS
+from bench.standing import OPERATIONS, STANDING, Laden
 from bench.taskmill import US
 from bench.words import change, spread, table
 
@@ -22,4 +21,4 @@ def standing_table(results: Results) -> str:
                     *(change(ratios) if ratios else "–" for ratios in (rates, cpu)),
                 ]
             )
-    return table(["", "without", "with", "change", "of the CPU an operation"], rows)
+    return table(["", "without", "with", "change", "change of the CPU of an operation"], rows)

@@ -7,10 +7,10 @@ from bench.contender import Figure
 from bench.numbers import interval
 from bench.peers.catalogue import ONE_BY_ONE, PEERS
 from bench.results import Part, Results
-from bench.standing import Laden
+from bench.standing import OPERATIONS, Laden
 from bench.tables.limits import share_table
 from bench.tables.standing import standing_table
-from bench.targets import OPERATIONS, targets
+from bench.targets import targets
 from bench.taskmill import DEFAULT, US
 from bench.verdict import Reached, all_of, decided
 
