@@ -57,7 +57,7 @@ check: .venv/dev.stamp ## the gate: lint, format, types, imports, tests on embed
 	.venv/bin/python -m tests.chaos --seconds 180
 
 # Needs nothing but what the tests need; as root, PostgreSQL's disk is filled up as well. Wants a machine of its own.
-chaos: .venv/dev.stamp ## break a running service on purpose and check its history (CHAOS_SECONDS=2700; 180 is short)
+chaos: .venv/dev.stamp ## break a running service on purpose and check its history (CHAOS_SECONDS=3600; 180 is short)
 	@.venv/bin/python -m tests.chaos $(CHAOS)
 
 # Not part of check: where that runs, there may be no npm.

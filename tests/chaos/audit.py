@@ -38,7 +38,8 @@ CREATE TABLE audit (
     error_code text,
     message text,
     version integer NOT NULL,
-    run_at timestamptz NOT NULL
+    run_at timestamptz NOT NULL,
+    was_blocked boolean NOT NULL DEFAULT false
 );
 
 CREATE FUNCTION audit_insert() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -58,9 +59,10 @@ DECLARE
     END;
 BEGIN
     INSERT INTO audit (at, task, old, new, old_claim, claim, old_consumer, consumer, attempt, lost_count, error_code,
-        message, version, run_at)
+        message, version, run_at, was_blocked)
     VALUES (clock_timestamp(), NEW.id, OLD.status, NEW.status, OLD.claim_id, NEW.claim_id, OLD.consumer_id,
-        NEW.consumer_id, NEW.attempt, NEW.lost_count, error ->> 'code', error ->> 'message', NEW.version, NEW.run_at);
+        NEW.consumer_id, NEW.attempt, NEW.lost_count, error ->> 'code', error ->> 'message', NEW.version, NEW.run_at,
+        OLD.is_blocked);
     RETURN NULL;
 END $$;
 
@@ -97,7 +99,8 @@ _TRANSITIONS = """
 SELECT seq, extract(epoch FROM at)::float8, task, coalesce(old, ''), new,
     coalesce(old_claim::text, ''), coalesce(claim::text, ''),
     coalesce(old_consumer::text, ''), coalesce(consumer::text, ''),
-    attempt, lost_count, coalesce(error_code, ''), coalesce(message, ''), version, extract(epoch FROM run_at)::float8
+    attempt, lost_count, coalesce(error_code, ''), coalesce(message, ''), version, extract(epoch FROM run_at)::float8,
+    was_blocked
 FROM audit ORDER BY seq
 """
 _EFFECTS = """

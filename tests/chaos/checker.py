@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.checks import cancels, claims, creates, groups, moves, outcomes, reads, waits, work
+from tests.chaos.checks import (
+    asked,
+    cancels,
+    claims,
+    creates,
+    group_times,
+    groups,
+    moves,
+    outcomes,
+    reads,
+    ticks,
+    waits,
+    work,
+)
 from tests.chaos.checks.creates import Creates
 from tests.chaos.checks.index import Check, Index, Violation
 from tests.chaos.checks.waits import Waits
@@ -15,7 +28,8 @@ from tests.chaos.keeping import read_history
 
 CHECKS: tuple[Check, ...] = (
     creates.creates,
-    creates.ticks,
+    ticks.ticks,
+    asked.asked,
     moves.moves,
     moves.retries,
     moves.last_rows,
@@ -27,12 +41,15 @@ CHECKS: tuple[Check, ...] = (
     outcomes.last_words,
     cancels.cancels,
     cancels.refusals,
+    cancels.sources,
     reads.versions,
     reads.seen,
     reads.found,
     groups.groups,
-    groups.cancels,
     groups.reads,
+    group_times.cancels,
+    group_times.rests,
+    group_times.ends,
     work.effects,
     work.fences,
     work.keys,

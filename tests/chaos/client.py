@@ -1,36 +1,40 @@
 """A client of the API that keeps a record of its calls and of what it knows of each afterwards."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
-from tests.chaos.history import STATUSES, Call, Outcome
+from tests.chaos.answers import Made, made_by, made_by_lines, outcome_of
+from tests.chaos.history import Call, Options, Outcome
 
 CALL_SECONDS = 10.0
 CONNECTIONS = 64
 _JSON = "application/json"
 _LINES = "application/x-ndjson"
+_PRIORITIES = {"high": 0, "normal": 1, "low": 2}
 
 
-class Made(NamedTuple):
-    """What an answer speaks of."""
+class Asked(NamedTuple):
+    """What a call asks for: the kind and the options of each task, in their order, and a group's `on_failure`."""
 
-    ids: tuple[str, ...] = ()
-    group: str = ""
-    status: str = ""
-    version: int = 0
-    counts: tuple[int, ...] = ()
+    kinds: tuple[str, ...] = ()
+    options: tuple[Options, ...] = ()
+    on_failure: str = ""
+
+
+_NOTHING = Asked()
 
 
 class Client:
     """Calls one API over a few connections that are kept. Each method is one call, noted in `calls`, and never raises.
 
-    A 2xx is ok. A 4xx is a refusal, so nothing was done. All else is unknown: a 5xx stands for a database that did not
-    answer, also to a COMMIT. What a stream of lines has answered before it broke off is known: `ids` of an unknown
+    A 2xx is ok. A 4xx is a refusal, so nothing was done, but for 429. All else is unknown: a 5xx is a database that did
+    not answer, also to a COMMIT. What a stream of lines has answered before it broke off is known: `ids` of an unknown
     batch are of tasks that are there.
     """
 
@@ -45,21 +49,21 @@ class Client:
 
     async def create(self, task: Mapping[str, Any], marker: str, key: str = "") -> Call:
         """POST a task."""
-        return await self._create("create", "/task", [task], marker, key, to_json(task))
+        return await self._create("create", "/task", _asked([task]), marker, key, to_json(task))
 
     async def batch(self, tasks: Sequence[Mapping[str, Any]], marker: str, key: str = "") -> Call:
         """POST an array of tasks."""
-        return await self._create("batch", "/task/batch", tasks, marker, key, to_json(tasks))
+        return await self._create("batch", "/task/batch", _asked(tasks), marker, key, to_json(tasks))
 
     async def lines(self, tasks: Sequence[Mapping[str, Any]], marker: str, key: str = "") -> Call:
         """POST tasks as lines. They are few, so that they need not be sent and read at once."""
         body = b"".join(to_json(task) + b"\n" for task in tasks)
-        return await self._create("batch", "/task/batch", tasks, marker, key, body, _LINES)
+        return await self._create("batch", "/task/batch", _asked(tasks), marker, key, body, _LINES)
 
     async def group(self, group: Mapping[str, Any], marker: str, key: str = "") -> Call:
         """POST a group. `ids` are its members', and last its `then` task's."""
-        then = [group["then"]] if "then" in group else []
-        return await self._create("group", "/group", [*group["tasks"], *then], marker, key, to_json(group))
+        asked = _asked([*group["tasks"], group["then"]], group["on_failure"])
+        return await self._create("group", "/group", asked, marker, key, to_json(group))
 
     async def read(self, task_id: str, wait_seconds: float = 0) -> Call:
         """GET a task, when it has ended or at the latest after `wait_seconds`."""
@@ -99,16 +103,8 @@ class Client:
         await self._session.close()
 
     async def _create(
-        self,
-        verb: str,
-        path: str,
-        tasks: Sequence[Mapping[str, Any]],
-        marker: str,
-        key: str,
-        body: bytes,
-        media_type: str = _JSON,
+        self, verb: str, path: str, asked: Asked, marker: str, key: str, body: bytes, media_type: str = _JSON
     ) -> Call:
-        asked = tuple(task.get("kind", "") for task in tasks)
         return await self._call(
             verb, "POST", path, marker=marker, key=key, body=body, media_type=media_type, asked=asked
         )
@@ -125,13 +121,42 @@ class Client:
         media_type: str = _JSON,
         about: str = "",
         about_group: str = "",
-        asked: tuple[str, ...] = (),
+        asked: Asked = _NOTHING,
     ) -> Call:
         headers = {} if body is None else {"content-type": media_type}
         if key:
             headers["idempotency-key"] = key
+        ids = (about,) if about else ()
+        nothing_known = "", 0, asked.kinds, (), asked.options, asked.on_failure
+        call = Call(verb, marker, key, time.time(), 0, Outcome.UNKNOWN, 0, ids, about_group, *nothing_known)
+        try:
+            code, data, is_whole = await self._send(method, path, body, headers)
+        except asyncio.CancelledError:  # whoever asked waits no more, and it may be done all the same
+            self._calls.append(call._replace(ended=time.time()))
+            raise
+        call = call._replace(ended=time.time(), code=code, outcome=outcome_of(code))
+        made = Made()
+        if media_type == _LINES and data and (call.outcome is Outcome.OK or not is_whole):
+            made, is_answered = made_by_lines(data)
+            if not is_answered or len(made.ids) < len(asked.kinds):
+                call = call._replace(outcome=Outcome.UNKNOWN)
+        elif call.outcome is Outcome.OK and code != HTTPStatus.NO_CONTENT:
+            made = made_by(data)
+        call = call._replace(
+            ids=ids or made.ids,
+            group=about_group or made.group,
+            status=made.status,
+            version=made.version,
+            counts=made.counts,
+        )
+        self._calls.append(call)
+        return call
+
+    async def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes, bool]:
+        """The code of the answer (0: there is none, or it broke off), what came of it, and whether that is all."""
         code, chunks, is_whole = 0, list[bytes](), False
-        invoked = time.time()
         try:
             async with self._session.request(method, path, data=body, headers=headers) as response:
                 code = response.status
@@ -140,21 +165,7 @@ class Client:
                 is_whole = True
         except (ClientError, OSError, TimeoutError):
             code = code if is_whole else 0
-        ended = time.time()
-        made = Made()
-        outcome = _outcome(code)
-        if media_type == _LINES and chunks and (outcome is Outcome.OK or not is_whole):
-            made, is_answered = _from_lines(b"".join(chunks))
-            if not is_answered or len(made.ids) < len(asked):
-                outcome = Outcome.UNKNOWN
-        elif outcome is Outcome.OK and code != HTTPStatus.NO_CONTENT:
-            made = _made(from_json(b"".join(chunks)))
-        ids = made.ids if not about else (about,)
-        group = about_group or made.group
-        answer = ids, group, made.status, made.version, asked, made.counts
-        call = Call(verb, marker, key, invoked, ended, outcome, code, *answer)
-        self._calls.append(call)
-        return call
+        return code, b"".join(chunks), is_whole
 
     async def __aenter__(self) -> Self:
         """Enter."""
@@ -165,29 +176,14 @@ class Client:
         await self.close()
 
 
-def _outcome(code: int) -> Outcome:
-    if HTTPStatus.OK <= code < HTTPStatus.MULTIPLE_CHOICES:
-        return Outcome.OK
-    if HTTPStatus.BAD_REQUEST <= code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Outcome.FAIL
-    return Outcome.UNKNOWN
+def _asked(tasks: Sequence[Mapping[str, Any]], on_failure: str = "") -> Asked:
+    return Asked(tuple(task.get("kind", "") for task in tasks), tuple(map(_options, tasks)), on_failure)
 
 
-def _made(answer: Any) -> Made:
-    """What the body of a 2xx says; a schedule says nothing of tasks."""
-    if "items" in answer:
-        return Made(tuple(item["task"]["id"] for item in answer["items"] if "task" in item))
-    if "counts" in answer:
-        ids = [*answer.get("task_ids", ()), *filter(None, [answer["then_task_id"]])]
-        counts = answer["total"], *(answer["counts"][status] for status in STATUSES)
-        return Made(tuple(ids), answer["id"], answer["status"], counts=counts)
-    if "id" in answer:
-        return Made((answer["id"],), status=answer["status"], version=answer["version"])
-    return Made()
-
-
-def _from_lines(data: bytes) -> tuple[Made, bool]:
-    """The tasks in those lines that have come whole; and whether no line has an error."""
-    answers = [from_json(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
-    ids = tuple(answer["task"]["id"] for answer in answers if "task" in answer)
-    return Made(ids), len(ids) == len(answers)
+def _options(task: Mapping[str, Any]) -> Options:
+    return Options(
+        priority=_PRIORITIES[task.get("priority", "normal")],
+        delay_seconds=task.get("delay_seconds", 0.0),
+        key=task.get("concurrency_key", ""),
+        max_attempts=task.get("max_attempts", 0),
+    )

@@ -19,6 +19,15 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"  # no answer, or a 5xx: it may have happened, or may yet
 
 
+class Options(NamedTuple):
+    """What was asked of one task besides its kind and content."""
+
+    priority: int = 1  # as in its row: 0 is high, 2 is low
+    delay_seconds: float = 0.0
+    key: str = ""  # concurrency_key; one task of it at a time
+    max_attempts: int = 0  # 0: as the kind has it
+
+
 class Call(NamedTuple):
     """One call of one client, from the first byte sent to the last one read."""
 
@@ -35,6 +44,9 @@ class Call(NamedTuple):
     version: int = 0  # of the task in the answer
     asked: tuple[str, ...] = ()  # kinds of the tasks that are to be made, in their order, a group's `then` last
     counts: tuple[int, ...] = ()  # of the group in the answer: total, and by status in the order of STATUSES
+    # These two are not in histories that were kept before they were recorded.
+    options: tuple[Options, ...] = ()  # of the tasks that are to be made, as `asked`
+    on_failure: str = ""  # of the group that is to be made
 
 
 class Transition(NamedTuple):
@@ -58,6 +70,9 @@ class Transition(NamedTuple):
     message: str  # the same error's
     version: int
     run_at: float
+    was_blocked: bool = (
+        False  # whether the change found it waiting for a place of its concurrency key, if that is known
+    )
 
 
 class Run(NamedTuple):

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.history import Call, Effect, History, Injected, Outcome, Run, Transition
+from tests.chaos.history import Call, Effect, History, Injected, Options, Outcome, Run, Transition
 
 
 def write_history(history: History, path: Path) -> None:
@@ -26,7 +26,8 @@ def read_history(path: Path) -> History:
                 case ["call", *fields]:
                     call = Call(*fields)
                     call = call._replace(ids=tuple(call.ids), asked=tuple(call.asked), counts=tuple(call.counts))
-                    history.calls.append(call._replace(outcome=Outcome(call.outcome)))
+                    options = tuple(Options(*each) for each in call.options)
+                    history.calls.append(call._replace(outcome=Outcome(call.outcome), options=options))
                 case ["injected", *fields]:
                     history.injected.append(Injected(*fields))
                 case ["transition", *fields]:

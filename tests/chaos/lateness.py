@@ -25,22 +25,33 @@ class Lateness:
     """Of this process for what it wanted to do, and of PostgreSQL for a connection and a commit."""
 
     def __init__(self) -> None:
-        self._late: list[tuple[float, float]] = []  # (until when, by time.time(); seconds)
+        # (until when, by time.time(); seconds)
+        self._looks: list[tuple[float, float]] = []
+        self._beats: list[tuple[float, float]] = []
 
     def within(self, begun: float, ended: float) -> float:
         """At most, in this time; in seconds."""
-        return max((late for at, late in self._late if begun <= at and at - late <= ended), default=0.0)
+        return max(_longest(self._looks, begun, ended), self.beat_within(begun, ended))
+
+    def beat_within(self, begun: float, ended: float) -> float:
+        """The same of beats alone."""
+        return _longest(self._beats, begun, ended)
 
     def trouble(self, begun: float, ended: float) -> float:
-        """When it was last as late as that in this time; `begun` where it never was."""
-        return max((at for at, late in self._late if begun <= at <= ended and late > TROUBLE_SECONDS), default=begun)
+        """When a beat last took longer than TROUBLE_SECONDS in this time; `begun` where none did."""
+        return max((at for at, late in self._beats if begun <= at <= ended and late > TROUBLE_SECONDS), default=begun)
+
+    def __str__(self) -> str:
+        """How much of that there was."""
+        troubles = [late for _, late in self._beats if late > TROUBLE_SECONDS]
+        return f"{len(troubles)} beats of more than {TROUBLE_SECONDS:g} s, {sum(troubles):.1f} s in all"
 
     async def watch_loop(self) -> None:
         """Look on until cancelled."""
         while True:
             due = time.monotonic() + _LOOK_SECONDS
             await asyncio.sleep(_LOOK_SECONDS)
-            self._note(time.monotonic() - due)
+            _note(self._looks, time.monotonic() - due)
 
     async def watch_beats(self, connect: Callable[[], Awaitable[Connection]]) -> None:
         """The same. Each beat connects, as a consumer's must that has just begun. There is none without PostgreSQL."""
@@ -50,14 +61,19 @@ class Lateness:
                 sql = await connect()
                 try:
                     await sql.execute(_BEAT)
-                    self._note(time.monotonic() - begun)
+                    _note(self._beats, time.monotonic() - begun)
                 finally:
                     sql.terminate()
             await asyncio.sleep(_BEAT_SECONDS)
 
-    def _note(self, late: float) -> None:
-        if late > _NOTED_SECONDS:
-            self._late.append((time.time(), late))
+
+def _note(noted: list[tuple[float, float]], late: float) -> None:
+    if late > _NOTED_SECONDS:
+        noted.append((time.time(), late))
+
+
+def _longest(noted: list[tuple[float, float]], begun: float, ended: float) -> float:
+    return max((late for at, late in noted if begun <= at and at - late <= ended), default=0.0)
 
 
 @asynccontextmanager

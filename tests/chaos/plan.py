@@ -7,7 +7,7 @@ from tests.chaos.fault import Fault
 from tests.chaos.faults import apis, blocked, cancels, clock, consumers, frozen, links, poison, postgres, races, redis
 from tests.chaos.faults import resources as shortages
 
-FULL_SECONDS = 2_700.0  # of CHAOS_SECONDS: then every dose is the full one
+FULL_SECONDS = 3_600.0  # of CHAOS_SECONDS, which is about what it takes: then every dose is the full one
 FIXED_SECONDS = 150.0  # what a run takes besides its doses: starts, the checker's proof, settling
 FAULTS: dict[str, Fault] = {
     fault.name: fault

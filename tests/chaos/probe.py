@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 
 from tests.chaos.fault import Finding
-from tests.chaos.history import Call, Outcome
+from tests.chaos.history import Call, Options, Outcome
 from tests.chaos.spread import spread
 from tests.support.types import Connection
 
@@ -135,7 +135,8 @@ class Probe:
             self.accepted.append((invoked, ids[0]))
         self.longest = max(self.longest, ended - invoked)
         outcome = Outcome.OK if ids else Outcome.UNKNOWN
-        call = Call("create", marker, "", invoked, ended, outcome, code, ids)
+        asked = (self._kind,)
+        call = Call("create", marker, "", invoked, ended, outcome, code, ids, asked=asked, options=(Options(),))
         self._own.append(call)
         self._calls.append(call)
 

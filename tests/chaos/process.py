@@ -43,6 +43,7 @@ class Exit(NamedTuple):
     why: Why
     at: float
     tail: str  # of its log
+    fault: str = ""  # that allows it; "": none does
 
     def __str__(self) -> str:
         """In words."""

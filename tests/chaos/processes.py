@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -40,6 +39,15 @@ class Place:
         return self.process is not None and self.process.works
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Allowed:
+    """A reason for which consumers (or only those behind links) may end, while a fault is injected."""
+
+    why: Why
+    fault: str
+    only_linked: bool
+
+
 class Processes:
     """All of them.
 
@@ -61,10 +69,9 @@ class Processes:
         self.environment = base | {"KEYS_FILE": os.devnull} | dict(environment)
         self._arguments = ("--first", first) if first else ()
         self._places = [Place("consumer", own) for own in consumers] + [Place("api", own) for own in apis]
-        self._allowed: Counter[tuple[Why, bool]] = Counter()  # and whether only to those behind links
+        self._allowed: list[_Allowed] = []
         self._starts = 0
         self.exits: list[Exit] = []  # that nobody has asked for, allowed or not
-        self.unexplained: list[Exit] = []  # those that no fault has allowed
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2_048)
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as config/run/api.py does
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -112,14 +119,25 @@ class Processes:
                 process.is_expected_to_end = True
                 os.kill(pid, number)
 
+    @property
+    def unexplained(self) -> list[Exit]:
+        """Those exits that no fault has allowed."""
+        return [end for end in self.exits if not end.fault]
+
     @contextmanager
-    def allowing(self, why: Why, *, only_linked: bool = False) -> Iterator[None]:
-        """Within the block, consumers (behind links) may end for this reason. It is counted all the same."""
-        self._allowed[why, only_linked] += 1
+    def allowing(
+        self, why: Why, fault: str, *, only_linked: bool = False, afterwards_seconds: float = 0.0
+    ) -> Iterator[None]:
+        """Within the block, and for so long after it, consumers (behind links) may end for this reason.
+
+        It is counted all the same, for the fault.
+        """
+        allowed = _Allowed(why, fault, only_linked)
+        self._allowed.append(allowed)
         try:
             yield
         finally:
-            self._allowed[why, only_linked] -= 1
+            asyncio.get_running_loop().call_later(afterwards_seconds, self._allowed.remove, allowed)
 
     @asynccontextmanager
     async def besides(
@@ -189,10 +207,12 @@ class Processes:
 
     def _note(self, process: Process, place: Place) -> None:
         end = process.end()
-        self.exits.append(end)
-        is_allowed = self._allowed[end.why, False] or (place.is_linked and self._allowed[end.why, True])
-        if end.role != "consumer" or not is_allowed:
-            self.unexplained.append(end)
+        faults = [
+            each.fault
+            for each in self._allowed
+            if end.role == "consumer" and each.why is end.why and (place.is_linked or not each.only_linked)
+        ]
+        self.exits.append(end._replace(fault=faults[-1] if faults else ""))
 
     async def _start(self, place: Place) -> Process:
         self._starts += 1

@@ -12,6 +12,8 @@ from tests.support.types import Connection
 from tests.support.waiting import until
 
 MEASURE_SECONDS = 0.5  # from one process to another, on a busy machine
+STATEMENT_SECONDS = 1.0  # that a dead process has sent, until PostgreSQL has done it
+_MOST_EXCUSED_SECONDS = 2 * LEASE_SECONDS
 BOUND_SECONDS = LEASE_SECONDS + SWEEP_SECONDS + MEASURE_SECONDS
 IN_TIME = f"recovered within lease + 1 sweep + {MEASURE_SECONDS:g} s to measure, from when the machine was last late"
 
@@ -54,6 +56,11 @@ class Left(NamedTuple):
     is_burnt: bool  # pending again, with one attempt less
     is_released: bool  # pending again, with as many as before
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether only its own consumer can have written that, before it had gone."""
+        return not self.is_lost and self.status != "canceled"
+
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
@@ -75,12 +82,14 @@ class Recovery:
         slower = sum(seconds > BOUND_SECONDS for seconds in self.seconds)
         times = f"{spread(self.seconds)}; {slow} after lease + 1 sweep, {slower} of them by more than is for measuring"
         others = Counter(_way(task.status) for task in self.left if not task.is_lost)
+        under_way = [task.seconds for task in self.left if task.is_under_way]
         if self.held:
             others["held by them still"] = self.held
         return {
             "tasks held at that moment": str(len(self.left) + self.held),
             "of these recovered": f"{len(self.seconds)} ({times})",
             "and not": ", ".join(f"{count} {way}" for way, count in others.most_common()) or "none",
+            "statements that were under way took": spread(under_way),
         }
 
     def violations(self, lateness: Lateness) -> list[str]:
@@ -90,6 +99,13 @@ class Recovery:
         """
         gone_at = dict(self.gone)
         late = [
+            f"task {task.task} became {task.status} {task.seconds:.2f} s after its consumer {task.consumer} had gone"
+            for task in self.left
+            if task.is_under_way
+            and task.seconds - lateness.within(gone_at[task.consumer], gone_at[task.consumer] + task.seconds)
+            > STATEMENT_SECONDS
+        ]
+        late += [
             f"task {task.task} of consumer {task.consumer} was recovered after {task.seconds:.2f} s"
             for task in self.left
             if task.is_lost
@@ -100,8 +116,9 @@ class Recovery:
 
 
 def _excused(gone_at: float, seconds: float, lateness: Lateness) -> float:
-    """Seconds of it."""
-    return max(lateness.within(gone_at, gone_at + seconds), lateness.trouble(gone_at, gone_at + seconds) - gone_at)
+    """Seconds of it: two spells of trouble, one after the other, explain that much, and nothing explains more."""
+    trouble = lateness.trouble(gone_at, gone_at + seconds) - gone_at
+    return min(max(lateness.within(gone_at, gone_at + seconds), trouble), _MOST_EXCUSED_SECONDS)
 
 
 def _way(status: str) -> str:

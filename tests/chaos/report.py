@@ -1,7 +1,6 @@
 """What is told at the end: a line for each fault, totals, every violation, and how to do it again."""
 
 import re
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from tests.chaos.checker import Verdict
 from tests.chaos.fault import Fault, Finding
-from tests.chaos.history import History, Injected
+from tests.chaos.history import History
 from tests.chaos.process import Exit, Why
 from tests.chaos.weakened import Proof
 
@@ -46,9 +45,9 @@ class Report:
     took: float = 0.0
     proofs: Sequence[Proof] = ()
     results: list[Result] = field(default_factory=list)
-    # That nobody asked for, allowed by a fault or not; with the fault that was the last to begin before each.
-    exits: Counter[tuple[Why, str]] = field(default_factory=Counter)
+    exits: Sequence[Exit] = ()  # that nobody asked for, allowed by a fault or not
     starved: int = 0  # of these, consumers that were declared dead while the machine itself was late for a beat
+    lateness: str = ""  # of the machine, which no fault is to blame for
     unsettled: list[str] = field(default_factory=list)  # stuck tasks, and exits that no fault allows
     verdict: Verdict | None = None
     history: History | None = None
@@ -83,9 +82,10 @@ class Report:
 
     def _exits(self) -> str:
         by_why: dict[Why, list[str]] = {}
-        for (why, fault), count in self.exits.most_common():
+        counts = Counter((end.why, end.fault or "allowed by no fault") for end in self.exits)
+        for (why, fault), count in counts.most_common():
             by_why.setdefault(why, []).append(f"{count} {fault}")
-        exits = "; ".join(f"{why}: {', '.join(counts)}" for why, counts in by_why.items()) or "none"
+        exits = "; ".join(f"{why}: {', '.join(words)}" for why, words in by_why.items()) or "none"
         return f"{exits}; {self.starved} of them while the machine itself was late" if self.starved else exits
 
     def _line_of_checker(self) -> str:
@@ -118,6 +118,7 @@ class Report:
             f"- {', '.join(did)}, in {self.took / 60:.1f} minutes",
             f"- {made}: **{counts}**, {creates.recovered:,} recovered (their client never got an answer)",
             f"- exits that nobody asked for: {self._exits()}",
+            f"- the machine itself was late: {self.lateness}",
             f"- waits of tasks that were due, {self.verdict.waits}",
         ]
 
@@ -143,13 +144,6 @@ class Report:
         if not end:
             raise ValueError(f"{page} has no {BEGIN} ... {END}")
         page.write_text(f"{head}{BEGIN}\n{self.markdown()}{END}{tail}")
-
-
-def count_exits(exits: Sequence[Exit], injected: Sequence[Injected]) -> Counter[tuple[Why, str]]:
-    """As Report has them."""
-    begins = sorted((each.begun, each.fault) for each in injected)
-    places = (bisect_right(begins, (end.at, "")) for end in exits)
-    return Counter((end.why, begins[place - 1][1] if place else "-") for end, place in zip(exits, places, strict=True))
 
 
 def _line(result: Result) -> str:

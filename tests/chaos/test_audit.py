@@ -59,6 +59,18 @@ async def test_errors_are_noted_of_those_that_are_tried_again_as_well(sql: Conne
     assert [error for error in errors[2:] if error != ("", "")] == [("timeout", "late"), ("handler_error", "bad")]
 
 
+async def test_it_is_noted_who_waits_for_a_place(sql: Connection, task: UUID) -> None:
+    """By the row as the change has found it: the cancel of one that was let through makes room for another."""
+    await sql.execute("UPDATE tasks SET status = 'pending', is_blocked = true")
+    await sql.execute("UPDATE tasks SET is_blocked = false")
+    await _change(sql, task, "status = 'canceled'")
+    await sql.execute("UPDATE tasks SET status = 'pending', is_blocked = true")
+    await _change(sql, task, "status = 'canceled'")
+    changes = (await _read(sql)).transitions
+    found = [(change.old, change.was_blocked) for change in changes if change.new == "canceled"]
+    assert found == [("pending", False), ("pending", True)]
+
+
 async def test_an_effect_is_noted_with_the_claim_that_its_transaction_has_met(sql: Connection, task: UUID) -> None:
     """Within the fence; past it; and where another holds the task by then."""
     await sql.execute(INSERT_EFFECT, task, 1, 1, str(CLAIM))

@@ -8,11 +8,29 @@ from typing import Any
 import pytest
 
 from tests.chaos.checker import check
-from tests.chaos.checks import cancels, claims, creates, groups, moves, outcomes, reads, waits, work
+from tests.chaos.checks import (
+    asked,
+    cancels,
+    claims,
+    creates,
+    group_times,
+    groups,
+    moves,
+    outcomes,
+    reads,
+    ticks,
+    waits,
+    work,
+)
+from tests.chaos.good import broken_by, good
 from tests.chaos.history import Outcome, Run
 from tests.chaos.keeping import read_history, write_history
-from tests.chaos.story import START, Story, broken_by, good
+from tests.chaos.story import START, Story
+from tests.chaos.test_checker_creates import CASES as CREATES
+from tests.chaos.test_checker_groups import CASES as GROUPS
 from tests.chaos.test_checker_outcomes import CASES as OUTCOMES
+from tests.chaos.test_checker_seen import CASES as SEEN
+from tests.chaos.test_checker_waits import CASES as WAITS
 from tests.chaos.test_checker_work import CASES as WORK
 
 Spoil = Callable[[Story], Any]
@@ -23,22 +41,12 @@ def test_a_good_history_passes() -> None:
     verdict = check(good().history)
     assert not verdict.violations
     counts = verdict.creates.attempted, verdict.creates.acknowledged, verdict.creates.recovered
-    assert counts == (8, 9, 1)
-    assert verdict.waits.longest == pytest.approx(1)
+    assert counts == (10, 16, 1)
+    assert verdict.waits.longest[waits.Sort.CALM] == pytest.approx(1)
 
 
 def _row(story: Story, name: str, **columns: Any) -> None:
     story.rows[name].update(columns)
-
-
-def _content(story: Story, name: str, **content: Any) -> None:
-    story.rows[name]["content"].update(content)
-
-
-def _canceled_twin(story: Story, name: str, **columns: Any) -> None:
-    """One more task, which has not run."""
-    story.create(name, 1, **columns)
-    story.move(name, "canceled", 1.1)
 
 
 def _stale_by_status(story: Story) -> None:
@@ -64,6 +72,7 @@ def _overridden(story: Story) -> None:
 def _reopened(story: Story) -> None:
     """A second life that no client has asked for."""
     story.move("failed", "pending", 4, claim_id=None, attempt=0, error=None)
+    story.call("cancel", 4.05, "failed", status="canceled")
     story.move("failed", "canceled", 4.1)
 
 
@@ -97,28 +106,6 @@ def _without_end(story: Story) -> None:
 
 
 CASES: dict[str, tuple[Spoil, set[str]]] = {
-    # Creates.
-    "acknowledged, and not there": (lambda s: s.drop("failed"), {creates.LOST}),
-    "refused, and there": (
-        lambda s: s.edit_call("create", "recovered", outcome=Outcome.FAIL, code=422, ids=()),
-        {creates.UNEXPECTED},
-    ),
-    "nobody's marker": (lambda s: _canceled_twin(s, "new", marker="nobody"), {creates.UNEXPECTED}),
-    "no marker": (lambda s: _canceled_twin(s, "new"), {creates.UNEXPECTED}),
-    "a callback of nothing": (lambda s: _row(s, "callback", callback_of="nothing"), {creates.UNEXPECTED}),
-    "not among what was answered": (
-        lambda s: _canceled_twin(s, "new", marker="plain", index=1),
-        {creates.UNEXPECTED},
-    ),
-    "two tasks of one intent": (lambda s: _canceled_twin(s, "new", marker="unknown"), {creates.DUPLICATED}),
-    "two answers to one key": (
-        lambda s: s.call("create", 1, "unknown", marker="plain", key="key-1"),
-        {creates.DUPLICATED},
-    ),
-    "two tasks of one tick": (
-        lambda s: _canceled_twin(s, "new", marker="schedule", run_at=START),
-        {creates.DUPLICATED},
-    ),
     # Moves.
     "a terminal row overwritten": (_overridden, {moves.OVERWRITTEN, cancels.OVERRIDDEN}),
     "completed without a claim": (_finished_by_id, {moves.ILLEGAL, outcomes.UNLIKE}),
@@ -131,7 +118,10 @@ CASES: dict[str, tuple[Spoil, set[str]]] = {
         lambda s: s.edit_change("plain", 2, claim="other"),
         {claims.FOREIGN, moves.ELSEWHERE},
     ),
-    "a row that is elsewhere": (lambda s: _row(s, "callback", status="pending"), {moves.ELSEWHERE, moves.STUCK}),
+    "a row that is elsewhere": (
+        lambda s: _row(s, "callback", status="pending"),
+        {moves.ELSEWHERE, moves.STUCK, cancels.OVERRIDDEN},
+    ),
     "a row without a history": (lambda s: s.changes.remove(s.changes[0]), {moves.BROKEN, reads.NEVER}),
     "still pending": (
         lambda s: s.create("new", 1, kind="callback", callback_of="plain"),
@@ -161,25 +151,6 @@ CASES: dict[str, tuple[Spoil, set[str]]] = {
     "completed while its run goes on": (_without_end, {outcomes.NO_END}),
     "completed by the run of an earlier claim": (_stale_by_status, {outcomes.STALE}),
     "failed by the run of an earlier claim": (lambda s: _row(s, "failed", error={"attempt": 2}), {outcomes.STALE}),
-    # Cancels.
-    "a cancel denied": (
-        lambda s: s.call("cancel", 4, "plain", status="completed"),
-        {cancels.DENIED, cancels.OVERRIDDEN, cancels.SEEN_LIVE},
-    ),
-    "canceled after the answer": (
-        lambda s: s.edit_change("canceled", 2, at=START + 4),
-        {cancels.OVERRIDDEN},
-    ),
-    "seen running after the cancel": (
-        lambda s: s.edit_call("read", "canceled", status="processing"),
-        {cancels.SEEN_LIVE, reads.NEVER},
-    ),
-    # Reads.
-    "an older version": (
-        lambda s: s.call("read", 6, "plain", status="processing", version=2),
-        {reads.BACKWARDS},
-    ),
-    "not found": (lambda s: s.call("read", 6, "plain", outcome=Outcome.FAIL, code=404), {reads.MISSING}),
 }
 
 
@@ -192,14 +163,15 @@ def test_each_wrong_is_called_by_its_name(name: str) -> None:
 
 def test_each_rule_has_its_case() -> None:
     """No rule goes untried."""
-    modules = (cancels, claims, creates, groups, moves, outcomes, reads, waits, work)
+    modules = asked, cancels, claims, creates, group_times, groups, moves, outcomes, reads, ticks, waits, work
+    cases = CASES | CREATES | GROUPS | OUTCOMES | SEEN | WAITS | WORK
     rules = {
         value
         for module in modules
         for name, value in vars(module).items()
         if name.isupper() and type(value) is str and not name.startswith("_")
     }
-    assert rules == set().union(*(rules for _, rules in (CASES | OUTCOMES | WORK).values()))
+    assert rules == set().union(*(rules for _, rules in cases.values()))
 
 
 def test_evidence_says_which() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.chaos.checker import check
-from tests.chaos.checks import cancels, claims, creates, moves, outcomes, reads
-from tests.chaos.history import Outcome, Run
-from tests.chaos.story import START, Story, broken_by, good
+from tests.chaos.checks import cancels, claims, moves, outcomes
+from tests.chaos.good import broken_by, good
+from tests.chaos.history import Run
+from tests.chaos.story import START, Story
 from tests.chaos.weakened import Proof
 
 
@@ -71,6 +72,34 @@ def _given_up(story: Story) -> None:
     story.move("x", "failed", 1.2, code="handler_error", message="Not yet, x-1.")
 
 
+def _run_out(story: Story) -> None:
+    """Of a time that nobody has set."""
+    story.create("x", 1, "x", max_attempts=1)
+    story.call("create", 1, "x", marker="x", code=201)
+    story.claim("x", 1.1)
+    story.run("x", 1.2, "canceled")
+    story.move("x", "failed", 1.2, code="timeout", message="It took too long.")
+
+
+def _died(story: Story, kind: str) -> None:
+    """As it is told: by its consumer."""
+    story.create("x", 1, "x", kind=kind)
+    story.call("create", 1, "x", marker="x", code=201)
+    story.claim("x", 1.1)
+    story.move("x", "pending", 1.2, code="handler_error", message="The handler's process died: SIGKILL")
+    story.claim("x", 1.3)
+    story.complete("x", 1.4)
+
+
+def _tried_once_more(story: Story) -> None:
+    story.create("x", 1, "x", max_attempts=1)
+    story.call("create", 1, "x", marker="x", code=201)
+    story.claim("x", 1.1)
+    story.again("x", 1.2)
+    story.claim("x", 1.3)
+    story.complete("x", 1.4)
+
+
 def _runs_on(story: Story) -> None:
     """Started after the cancel, and never stopped, by a consumer that is well."""
     runs = [run for run in story.history.runs if run.claim != "canceled-1"]
@@ -112,6 +141,9 @@ CASES: dict[str, tuple[Callable[[Story], Any], set[str]]] = {
     "given back before its handler was stopped": (_canceled_too_late, {outcomes.GIVEN_AWAY}),
     "tried again by another": (lambda s: _retried_by_another(s, "Not yet, x-1."), {outcomes.STALE}),
     "tried again by nobody": (lambda s: _retried_by_another(s, "Not yet."), {outcomes.NO_END}),
+    "a time that is over, though it has none": (_run_out, {outcomes.UNLIKE}),
+    "a process that died, though it has none": (lambda s: _died(s, "chaos_noop"), {outcomes.NO_END}),
+    "tried again with no attempts left": (_tried_once_more, {outcomes.USED_UP}),
     # Claims.
     "a run that does not stop": (_runs_on, {claims.OUTLIVED}),
     # Moves.
@@ -122,40 +154,6 @@ CASES: dict[str, tuple[Callable[[Story], Any], set[str]]] = {
     ),
     "an ended row touched": (_touched, {moves.OVERWRITTEN, outcomes.UNLIKE}),
     "versions that do not grow": (lambda s: s.edit_change("unknown", 2, version=2), {moves.BROKEN}),
-    # Creates.
-    "a schedule's task acknowledged, and not there": (
-        lambda s: s.call("schedule", 4, "ghost", marker="schedule", code=201),
-        {creates.LOST},
-    ),
-    "a schedule that does not tick": (
-        lambda s: s.call("delete_schedule", 110, marker="schedule", code=204),
-        {creates.SILENT},
-    ),
-    "fewer than were asked for": (
-        lambda s: s.edit_call("group", "member-a", asked=("chaos_noop",) * 4),
-        {creates.LOST},
-    ),
-    "another kind than was asked for": (
-        lambda s: s.edit_call("create", "recovered", asked=("chaos_noop",)),
-        {creates.UNEXPECTED},
-    ),
-    # Cancels and reads.
-    "a cancel refused of a running task": (
-        lambda s: s.call("cancel", 1.5, "plain", outcome=Outcome.FAIL, code=400),
-        {cancels.REFUSED},
-    ),
-    "a status that it did not have": (
-        lambda s: s.call("read", 1.2, "plain", status="completed", version=2),
-        {reads.NEVER},
-    ),
-    "a version that never came": (
-        lambda s: s.call("read", 7, "plain", status="completed", version=4),
-        {reads.NEVER},
-    ),
-    "a cancel of what is not found": (
-        lambda s: s.call("cancel", 1.5, "plain", outcome=Outcome.FAIL, code=404),
-        {reads.MISSING},
-    ),
 }
 
 
@@ -166,10 +164,10 @@ def test_each_wrong_is_called_by_its_name(name: str) -> None:
     assert broken_by(spoil) == rules
 
 
-def test_a_cancel_may_be_refused_of_what_has_ended() -> None:
-    """Of one that was completed then."""
+def test_a_process_of_its_own_may_die() -> None:
+    """Its handler notes nothing then."""
     story = good()
-    story.call("cancel", 2.5, "plain", outcome=Outcome.FAIL, code=400)
+    _died(story, "chaos_block_in_child")
     assert not check(story.history).violations
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.chaos.client import Client
-from tests.chaos.history import Call, Outcome
+from tests.chaos.history import Call, Options, Outcome
 
 TASK = b'{"id":"t1","status":"pending","version":1}'
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -100,3 +100,46 @@ async def test_a_call_about_a_task_names_it_whatever_is_answered(
     async with answering(b"") as client:
         call = await ask(client)
     assert (call.verb, call.outcome, call.ids) == (verb, Outcome.UNKNOWN, ("t1",))
+
+
+async def test_a_call_that_is_given_up_may_have_been_done() -> None:
+    """It is noted like one without an answer."""
+    calls: list[Call] = []
+    is_over = asyncio.Event()
+
+    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        is_over.set()
+
+    silent = await asyncio.start_server(be_silent, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with silent:
+        async with Client(f"http://127.0.0.1:{port}", calls) as client:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.cancel("t1"), 0.1)
+        await is_over.wait()
+    (call,) = calls
+    assert (call.verb, call.outcome, call.code, call.ids) == ("cancel", Outcome.UNKNOWN, 0, ("t1",))
+    assert call.ended >= call.invoked + 0.05
+
+
+async def test_what_was_asked_for_is_noted() -> None:
+    """Of each task, in their order; the checker holds the rows against it."""
+    tasks = [
+        {"kind": "a", "content": 1},
+        {
+            "kind": "b",
+            "content": 1,
+            "priority": "high",
+            "delay_seconds": 1.5,
+            "concurrency_key": "k",
+            "max_attempts": 2,
+        },
+    ]
+    async with answering(b"") as client:
+        batch = await client.batch(tasks, "m1")
+    async with answering(b"") as client:
+        group = await client.group({"tasks": tasks, "on_failure": "cancel_rest", "then": {"kind": "c"}}, "m2")
+    assert (batch.asked, batch.options) == (("a", "b"), (Options(), Options(0, 1.5, "k", 2)))
+    assert (group.asked, len(group.options), group.on_failure) == (("a", "b", "c"), 3, "cancel_rest")

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import inf
 
 from tests.chaos.checks.index import LONGEST_COMMIT_SECONDS, Index, Violation, clock, said
-from tests.chaos.history import Transition
+from tests.chaos.history import Outcome, Transition
 
 OVERRIDDEN, DENIED, SEEN_LIVE = "cancel overridden", "cancel answered with another status", "canceled, then seen live"
-REFUSED = "cancel refused of a live task"
+REFUSED, UNASKED = "cancel refused of a live task", "canceled by nobody"
+_CANCELED_GROUP = "canceled_group"  # code of the error of a task whose group was stopped by another's failure
 _CONFLICT = frozenset({400, 409})
 
 
@@ -43,6 +45,31 @@ def refusals(index: Index) -> Iterator[Violation]:
                 _has_ended(change, after, call.invoked, call.ended) for change, after in pairwise([*chain, None])
             ):
                 yield Violation(REFUSED, f"task {call.ids[0]}: {call.code} at {clock(call.ended)}")
+
+
+def sources(index: Index) -> Iterator[Violation]:
+    """Nothing is canceled but what a client may have canceled, or its group, or where another of its group has failed.
+
+    A task says by its error that it was the last of these.
+    """
+    asked: dict[str, float] = {}  # by task or group, since when
+    for verb in ("cancel", "cancel_group"):
+        for call in index.calls[verb]:
+            if call.outcome is not Outcome.FAIL:
+                about = call.group or call.ids[0]
+                asked[about] = min(call.invoked, asked.get(about, inf))
+    for change in index.history.transitions:
+        if change.new != "canceled" or change.old == "canceled":
+            continue
+        group = index.rows[change.task].group if change.task in index.rows else ""
+        if change.error_code == _CANCELED_GROUP:
+            since = index.failed_at(group) if group and index.stops_at_failure(group) else inf
+        else:
+            since = min(asked.get(change.task, inf), asked.get(group, inf))
+        if change.at < since:
+            told = f"{change.error_code or 'no error'}, group {group or '-'}"
+            asked_at = "never" if since == inf else f"at {clock(since)}"
+            yield Violation(UNASKED, f"{said(change)}, {told}; there was reason for it {asked_at}")
 
 
 def _has_ended(change: Transition | None, after: Transition | None, invoked: float, ended: float) -> bool:

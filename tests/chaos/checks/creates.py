@@ -1,18 +1,15 @@
 """Creates, as for a total queue: what was acknowledged is there once, and what nobody asked for is not."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from typing import Any
 
 from tests.chaos.checks.index import Index, Row, Violation, clock
+from tests.chaos.checks.ticks import SCHEDULES, TICK_SECONDS
 from tests.chaos.history import Call, Outcome
 
-LOST, UNEXPECTED, DUPLICATED, SILENT = "lost", "unexpected", "duplicated", "schedule without ticks"
-TICK_SECONDS = 60.0  # of all schedules here
-LONGEST_TICK_SECONDS = 1.5 * TICK_SECONDS  # from one to the next: none is left out, whatever is injected
-SCHEDULES = ("put_schedule", "schedule")
-CREATES = ("create", "batch", "group")
+LOST, UNEXPECTED, DUPLICATED = "lost", "unexpected", "duplicated"
 
 
 @dataclass(slots=True)
@@ -38,37 +35,18 @@ def creates(index: Index) -> Iterator[Violation]:
     return count_creates(index).violations()
 
 
-def ticks(index: Index) -> Iterator[Violation]:
-    """An acknowledged schedule makes a task each minute, until it is deleted."""
-    made: dict[str, list[float]] = defaultdict(list)
-    for row in index.rows.values():
-        if row.run_at % TICK_SECONDS == 0:
-            made[row.marker].append(row.run_at)
-    ended = {call.marker: call.invoked for call in index.calls["delete_schedule"]}
-    for call in index.acknowledged("put_schedule"):
-        times = [call.ended, *sorted(made[call.marker]), ended.get(call.marker, index.now)]
-        for before, after in pairwise(times):
-            if after - before > LONGEST_TICK_SECONDS:
-                yield Violation(SILENT, f"{call.marker} from {clock(before)} to {clock(after)}")
-
-
 def count_creates(index: Index) -> Creates:
     """Compare what was asked for with what there is."""
     found = Creates()
-    intents: dict[str, list[Call]] = defaultdict(list)
-    for verb in CREATES:
-        for call in index.calls[verb]:
-            intents[call.marker].append(call)
     made: dict[str, list[Row]] = defaultdict(list)
     for row in index.rows.values():
         made[row.marker].append(row)
-    unborn = {str(group["then_id"]) for group in index.groups.values() if not group["ended_at"] or group["canceled_at"]}
-    found.attempted = len(intents)
-    for marker, calls in intents.items():
-        _judge(found, index, unborn, marker, calls, made.pop(marker, []))
+    found.attempted = len(index.intents)
+    for marker, calls in index.intents.items():
+        _judge(found, index, marker, calls, made.pop(marker, []))
     for call in index.acknowledged("schedule"):
         found.acknowledged += len(call.ids)
-        found.lost += [_lost(task, call) for task in call.ids if task not in index.rows]
+        found.lost += [_lost(task, call) for task in call.ids if index.marker_of(task) != call.marker]
     scheduled = {call.marker for verb in SCHEDULES for call in index.calls[verb]}
     for marker, rows in made.items():
         if marker in scheduled:
@@ -78,24 +56,18 @@ def count_creates(index: Index) -> Creates:
     return found
 
 
-def _judge(found: Creates, index: Index, unborn: set[str], marker: str, calls: list[Call], rows: list[Row]) -> None:
+def _judge(found: Creates, index: Index, marker: str, calls: list[Call], rows: list[Row]) -> None:
     answers = {call.ids: call for call in calls if call.outcome is Outcome.OK}
     # What an unknown stream of lines had answered before it broke off is known as well.
-    known = {task: call for call in calls for task in call.ids}
+    known = {task for call in calls for task in call.ids}
     found.acknowledged += len(known)
     if len(answers) > 1:
         found.duplicated.append(f"intent {marker}: {len(answers)} answers, {' and '.join(map(str, answers))}")
-    for task, call in known.items():
-        if task not in index.rows and task not in unborn:
-            found.lost.append(_lost(task, call))
-    found.lost += [
-        f"intent {marker}: asked for {len(call.asked) or 1}, answered with {call.ids}"
-        for call in answers.values()
-        if len(call.ids) != (len(call.asked) or 1)
-    ]
-    places: dict[object, Row] = {}
+    for call in {(call.outcome, call.ids): call for call in calls if call.outcome is not Outcome.FAIL}.values():
+        found.lost += _missing(index, call)
+    places: dict[int, Row] = {}
     for row in rows:
-        place = row.content.get("index", 0)
+        place = row.place
         if place in places:
             found.duplicated.append(f"intent {marker} [{place}]: tasks {places[place].id} and {row.id}")
         elif answers and row.id not in known:
@@ -103,17 +75,41 @@ def _judge(found: Creates, index: Index, unborn: set[str], marker: str, calls: l
         elif all(call.outcome is Outcome.FAIL for call in calls):
             found.unexpected.append(f"{_shown(row)}, refused with {calls[0].code} at {clock(calls[0].ended)}")
         places[place] = row
-    found.unexpected += _of_other_kinds(calls[0].asked, places)
     if not answers:
         found.recovered += sum(row.id not in known for row in rows)
 
 
-def _of_other_kinds(asked: Sequence[str], places: Mapping[object, Row]) -> Iterator[str]:
-    """What is not of the kind that was asked for in its place; -1 is the last, a `then`."""
-    for place, row in places.items():
-        kind = asked[place] if isinstance(place, int) and -1 <= place < len(asked) else "nothing"
-        if asked and row.kind != kind:
-            yield f"{_shown(row)}, and {kind} was asked for"
+def _missing(index: Index, call: Call) -> Iterator[str]:
+    """What a call was answered with, and is not there: each id is that of this intent's own task, and in its place.
+
+    In a whole answer there are as many as were asked for. In a stream that broke off the tasks of some lines may be
+    missing, and the others are in their order.
+    """
+    asked, is_whole = len(call.asked) or 1, call.outcome is Outcome.OK
+    if is_whole and len(call.ids) != asked:
+        yield f"intent {call.marker}: asked for {asked}, answered with {call.ids}"
+    group = index.groups.get(call.group)
+    last = -1
+    for number, task in enumerate(call.ids):
+        is_then = call.verb == "group" and number == asked - 1
+        place = -1 if is_then else number
+        row = index.rows.get(task)
+        if is_then and group is not None and str(group["then_id"]) != task:
+            yield f"{_lost(task, call)}, and group {call.group} has {group['then_id']} for its `then`"
+        elif row is None:
+            if not (is_then and group is not None and _is_unborn(group)):
+                yield _lost(task, call)
+        elif row.marker != call.marker or (group is not None and not is_then and row.group != call.group):
+            yield f"{_lost(task, call)}: {_shown(row)}, of group {row.group or '-'}"
+        elif (row.place != place) if is_whole else (row.place <= last):
+            yield f"{_lost(task, call)} as number {number}: it is number {row.place}"
+        else:
+            last = row.place
+
+
+def _is_unborn(group: Mapping[str, Any]) -> bool:
+    """Whether a group's `then` is not there, or not yet."""
+    return not group["ended_at"] or bool(group["canceled_at"])
 
 
 def _judge_ticks(found: Creates, name: str, rows: list[Row]) -> None:

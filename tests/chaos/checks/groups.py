@@ -1,6 +1,6 @@
 """Groups: complete, counted, ended when all members have, and followed by one task."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,67 +11,37 @@ from tests.chaos.checks.index import (
     Row,
     Violation,
     clock,
-    said,
     seconds,
     status_at,
 )
 from tests.chaos.history import STATUSES, Transition
 
 INCOMPLETE, OPEN, EARLY = "group incomplete", "group open", "group ended early"
-NO_THEN, MISCOUNTED, UNCANCELED = "wrong `then`", "group miscounted", "member outlived its group's cancel"
-MISREAD = "group read with wrong counts"
+NO_THEN, MISCOUNTED, MISREAD = "wrong `then`", "group miscounted", "group read with wrong counts"
 
 
 def groups(index: Index) -> Iterator[Violation]:
     """All members or none; the end when all have ended; `then` once, with the counts of that moment."""
-    members = _members(index)
-    for row_id in members.keys() - index.groups.keys():
-        yield Violation(INCOMPLETE, f"group {row_id} is not there, but {len(members[row_id])} members are")
+    for group_id in index.members.keys() - index.groups.keys():
+        yield Violation(INCOMPLETE, f"group {group_id} is not there, but {len(index.members[group_id])} members are")
     for group_id, group in index.groups.items():
-        yield from _group(index, group_id, group, members[group_id])
-
-
-def cancels(index: Index) -> Iterator[Violation]:
-    """200 on the cancel of a group: its members have ended by then, and none goes on but by a client's retry."""
-    members = _members(index)
-    told: dict[str, float] = {}
-    for call in index.acknowledged("cancel_group"):
-        told[call.group] = min(call.ended, told.get(call.group, call.ended))
-    for group_id, ended in told.items():
-        group = index.groups.get(group_id)
-        if group is None or not group["canceled_at"]:
-            yield Violation(UNCANCELED, f"group {group_id}: 200 at {clock(ended)}, and not canceled")
-        for row in members[group_id]:
-            for change in index.chains.get(row.id, ()):
-                if change.old == "failed":
-                    break
-                if change.at > ended:
-                    yield Violation(UNCANCELED, f"{said(change)}; group {group_id}: 200 at {clock(ended)}")
+        yield from _group(index, group_id, group, index.members[group_id])
 
 
 def reads(index: Index) -> Iterator[Violation]:
     """Each answer counts all members once, as they were at some moment of the call."""
-    members = _members(index)
     for call in index.acknowledged("read_group", "cancel_group"):
         if not call.counts:
             continue
         total, *counts = call.counts
         begun, ended = call.invoked - LONGEST_COMMIT_SECONDS, call.ended
-        chains = [index.chains.get(row.id, ()) for row in members[call.group]]
+        chains = [index.chains.get(row.id, ()) for row in index.members[call.group]]
         fixed = Counter(status_at(chain, ended) for chain in chains if not _changes(chain, begun, ended))
         real = f"{total - fixed.total()} of {total} changing, the others {dict(fixed)}"
         is_possible = all(count >= fixed[status] for status, count in zip(STATUSES, counts, strict=True))
         if sum(counts) != total or total != len(chains) or not is_possible or fixed["not there"]:
             shown = f"{call.verb} at {clock(ended)} shows {dict(zip(STATUSES, counts, strict=True))} of {total}"
             yield Violation(MISREAD, f"group {call.group}: {shown}; {real}")
-
-
-def _members(index: Index) -> dict[str, list[Row]]:
-    members: dict[str, list[Row]] = defaultdict(list)
-    for row in index.rows.values():
-        if row.group:
-            members[row.group].append(row)
-    return members
 
 
 def _changes(chain: Sequence[Transition], begun: float, ended: float) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from tests.chaos.history import Call, History, Outcome, Run, Transition
 
 ENDED = frozenset({"completed", "failed", "canceled"})
+CREATES = ("create", "batch", "group")
 LONGEST_COMMIT_SECONDS = 2.0  # between a change, by its own time, and when others see it
 
 
@@ -43,6 +44,13 @@ class Row(NamedTuple):
     error: Mapping[str, Any]
     max_attempts: int
     cursor: Any
+    priority: int
+
+    @property
+    def place(self) -> int:
+        """Which task of its intent it is, by its own content: from 0; -1 for a `then`, -2 for what nobody has sent."""
+        index = self.content.get("index", 0)
+        return index if isinstance(index, int) else -2
 
     @property
     def marker(self) -> str:
@@ -91,8 +99,34 @@ class Index:
         self.calls: dict[str, list[Call]] = defaultdict(list)
         for call in history.calls:
             self.calls[call.verb].append(call)
+        self.intents: dict[str, list[Call]] = defaultdict(list)  # by marker, the calls that ask for the same tasks
+        for verb in CREATES:
+            for call in self.calls[verb]:
+                self.intents[call.marker].append(call)
+        self.members: dict[str, list[Row]] = defaultdict(list)  # by group
+        for row in self.rows.values():
+            if row.group:
+                self.members[row.group].append(row)
         ends = (change.at for change in history.transitions), (call.ended for call in history.calls)
         self.now = max((at for each in ends for at in each), default=0.0)  # when all had settled
+
+    def marker_of(self, task: str) -> str:
+        """Of the intent that has made this task; "" where there is no such task."""
+        return self.rows[task].marker if task in self.rows else ""
+
+    def stops_at_failure(self, group: str) -> bool:
+        """Whether the rest of a group is to be canceled when a member fails, as its client has asked for it.
+
+        In histories of before that was recorded, as its row says.
+        """
+        markers = {row.marker for row in self.members[group]}
+        asked = {call.on_failure for marker in markers for call in self.intents.get(marker, ())} - {""}
+        return (asked or {self.groups.get(group, {}).get("on_failure", "")}) == {"cancel_rest"}
+
+    def failed_at(self, group: str) -> float:
+        """When the first member of a group has failed; infinity where none has."""
+        chains = (self.chains.get(row.id, ()) for row in self.members[group])
+        return min((change.at for chain in chains for change in chain if change.new == "failed"), default=inf)
 
     def acknowledged(self, *verbs: str) -> Iterable[Call]:
         """The calls of these verbs that a 2xx has answered."""
@@ -159,4 +193,5 @@ def _row(row: Mapping[str, Any]) -> Row:
         error=row["error"] or {},
         max_attempts=row["max_attempts"] or 0,
         cursor=row["cursor"],
+        priority=row["priority"],
     )

@@ -11,13 +11,14 @@ from tests.chaos.history import Run, Transition
 
 STALE, NO_END, UNLIKE = "stale finish", "ended without its run", "not what its handler did"
 GIVEN_AWAY, GIVEN_UP = "given back while its handler ran", "failed with attempts left"
+USED_UP = "tried again with no attempts left"
 
 _MOST_ATTEMPTS = {handler.kind: handler.max_attempts for handler in HANDLERS}
 # How the run may have ended, by what became of its task; a cancel does not ask.
 _ALLOWED = {"completed": {"done"}, "failed": {"failed", "retry", "raised"}, "pending": {"retry", "raised"}}
 _CLOCK_SECONDS = 0.005  # by which a note may seem to come after what followed it
-# Ends that no handler notes: a time that is over, and a child process that has died of something else.
-_TIMEOUT, _DIED = "timeout", "The handler's process died"
+# The one end that no handler notes: that of its child process. No task here has a limit of time.
+_DIED = "The handler's process died"
 
 
 def outcomes(index: Index) -> Iterator[Violation]:
@@ -27,11 +28,14 @@ def outcomes(index: Index) -> Iterator[Violation]:
         if row is None or row.kind not in _MOST_ATTEMPTS:
             continue
         claims = {change.claim for change in chain if change.claim}
-        lost = 0
+        attempt = lost = 0
         for change in chain:
             if change.old == "processing" and change.lost_count == lost:
                 yield from _judge(row, change, index.runs.get(change.old_claim, ()), claims - {change.old_claim})
-            lost = change.lost_count
+                is_retry = change.new == "pending" and change.claim and change.attempt == attempt
+                if is_retry and attempt - lost >= _most(row):
+                    yield Violation(USED_UP, f"{said(change)}, of {_most(row)} attempts at most")
+            attempt, lost = change.attempt, change.lost_count
 
 
 def last_words(index: Index) -> Iterator[Violation]:
@@ -62,16 +66,16 @@ def _judge(row: Row, change: Transition, notes: Sequence[Run], others: set[str])
     elif change.new in _ALLOWED and (started or not _is_put_off(row, change)):
         if change.new == "failed" and "failed" not in ends and change.attempt - change.lost_count < _most(row):
             yield Violation(GIVEN_UP, words)
-        yield from _compare(change, ends, others, words)
+        yield from _compare(row, change, ends, others, words)
 
 
-def _compare(change: Transition, ends: set[str], others: set[str], words: str) -> Iterator[Violation]:
+def _compare(row: Row, change: Transition, ends: set[str], others: set[str], words: str) -> Iterator[Violation]:
     if any(claim in change.message for claim in others):
         yield Violation(STALE, words)
     elif ends & _ALLOWED[change.new]:
         if not ends & {"raised", "done"} and change.old_claim not in change.message:
             yield Violation(UNLIKE, words)
-    elif not change.message.startswith(_DIED) and not (change.error_code == _TIMEOUT and ends <= {"canceled"}):
+    elif not (row.is_in_child and change.message.startswith(_DIED)):
         yield Violation(UNLIKE if ends else NO_END, words)
 
 

@@ -86,7 +86,7 @@ class _Blocks:
             for _ in range(_WATCHED):
                 watchdog = {"LOOP_BLOCKED_SECONDS": str(_WATCHDOG_SECONDS)}
                 await stack.enter_async_context(self._scene.processes.besides("consumer", watchdog))
-            stack.enter_context(self._scene.processes.allowing(Why.WATCHDOG))
+            stack.enter_context(self._scene.processes.allowing(Why.WATCHDOG, "block-loop"))
             for first in range(0, _MOST_TRIES * dose, _AT_ONCE):
                 runs = await self._round(f"{prefix}-{first}", min(_AT_ONCE, dose - done))
                 watched = {end.pid for end in exits if end.why is Why.WATCHDOG}
@@ -98,7 +98,7 @@ class _Blocks:
     async def _round(self, marker: str, count: int) -> list[_Blocked]:
         """Have so many tasks block, and wait for their ends."""
         begun: dict[str, Run | None] = {}
-        with self._scene.injecting("block", marker):
+        with self._scene.injecting("block-loop", marker):
             for number in range(count):
                 # One after another, so that each goes to a consumer of its own.
                 (task,) = (await self._create(f"{marker}-{number}")).ids

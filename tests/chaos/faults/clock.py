@@ -1,10 +1,12 @@
 """Hosts whose clock is an hour fast or slow."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -13,6 +15,7 @@ from uuid import UUID
 from tests.chaos.client import Client
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.faults.insisting import insist
+from tests.chaos.process import Process
 from tests.chaos.processes import Processes
 from tests.chaos.recovery import MEASURE_SECONDS, ended
 from tests.chaos.scene import LEASE_SECONDS, POLL_SECONDS, Scene
@@ -56,9 +59,12 @@ async def _shift(scene: Scene, dose: int, random: Random) -> Finding:
             await stack.enter_async_context(scene.processes.fewer("consumer", 1))
             await stack.enter_async_context(scene.processes.fewer("api", 0))
             consumers = await _start(scene.processes, stack, shifts, library)
+            finding.violations += [
+                f"the clock of consumer {one.pid} is not wrong" for one in consumers if _shift_by_log(one) < _HOUR / 2
+            ]
             async with Client(scene.processes.url, scene.history.calls, 4 * _TASKS) as client:
                 finding.violations += await _work(client, sql, prefix, late)
-            claimed += await sql.fetchval(_OWN, consumers)
+            claimed += await sql.fetchval(_OWN, [one.consumer_id for one in consumers])
         finding.injected += len(shifts)
     await sql.close()
     finding.facts = {
@@ -71,8 +77,8 @@ async def _shift(scene: Scene, dose: int, random: Random) -> Finding:
 
 async def _start(
     processes: Processes, stack: AsyncExitStack, shifts: Sequence[int], library: Path | None
-) -> Sequence[str]:
-    """The ids of the consumers."""
+) -> Sequence[Process]:
+    """The consumers, beside which there are as many APIs."""
     consumers = []
     for shift in shifts:
         environment = _preload(library, shift) if library else {}
@@ -80,7 +86,7 @@ async def _start(
         await stack.enter_async_context(processes.besides("api", environment, *arguments, is_plain=True))
         place = await stack.enter_async_context(processes.besides("consumer", environment, *arguments, is_plain=True))
         assert place.process is not None
-        consumers.append(place.process.consumer_id)
+        consumers.append(place.process)
     return consumers
 
 
@@ -139,6 +145,12 @@ def _task(marker: str, seconds: float) -> dict[str, object]:
 def _shift_of(task: str) -> float:
     """Seconds by which the clock was wrong that has made this id (UUID version 7)."""
     return abs((UUID(task).int >> 80) / 1_000 - time.time())
+
+
+def _shift_by_log(process: Process) -> float:
+    """The same of the clock by which this process has written the first line of its log."""
+    first = datetime.fromisoformat(json.loads(process.output().splitlines()[0])["timestamp"])
+    return abs(first.timestamp() - process.begun)
 
 
 def _libfaketime() -> Path | None:

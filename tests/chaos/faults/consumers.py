@@ -75,7 +75,7 @@ async def _terminate(scene: Scene, dose: int, random: Random) -> Finding:
 
     async def stop(process: Process) -> None:
         begun = time.time()
-        with scene.injecting("terminate", process.consumer_id):
+        with scene.injecting("terminate-consumer", process.consumer_id):
             scene.processes.signal(process.pid, signal.SIGTERM)
             if not await process.exited(wait):
                 finding.violations.append(f"consumer {process.pid} is still there {wait:g} s after SIGTERM")

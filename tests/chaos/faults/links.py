@@ -4,7 +4,8 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ _DOSE = 200
 _LONG_ONE_IN = 10
 _LONG_SECONDS = 4.0  # longer than a lease
 _LOOK_SECONDS = 0.05
+_BEATS_GO_BY = "consumer-postgres"
+_BEAT_ANSWER_SECONDS = 1.0
 _HARM_SECONDS = 3.0  # more, until the first answer to be cut comes by
 _ALL_LINKS = 50  # a dose at which each of them must have been hit
 _MOST_TRIES = 3  # for each that harms somebody
@@ -57,28 +60,27 @@ async def _inject(
     tries = 0
     through = Probe(f"http://127.0.0.1:{links['client-api'].port}", scene.history.calls)
     past = Probe(scene.processes.url, scene.history.calls)
-    with scene.processes.allowing(Why.DECLARED_DEAD, only_linked=True):
-        async with through, past:
-            await _answered(through)
-            while finding.injected < dose and tries < _MOST_TRIES * dose:
-                count = min(random.randint(2, len(links)), dose - finding.injected)
-                tries += count
-                chosen = [links[link] for link in random.sample(sorted(links), count)]
-                users = {link.name: await _users(scene, link) for link in chosen}
-                before = {link.name: link.harmed for link in chosen}
-                with scene.injecting(name, ", ".join(users)):
-                    for link in chosen:
-                        do(link, random)
-                    is_long = random.randrange(_LONG_ONE_IN) == 0
-                    await asyncio.sleep(_LONG_SECONDS if is_long else random.uniform(shortest, longest))
-                    await _has_harmed(chosen, before)
-                    for link in chosen:
-                        link.heal()
-                harmed.update(link.name for link in chosen if users[link.name] and link.harmed > before[link.name])
-                finding.injected = harmed.total()
-                await _note_return(finding, scene, chosen, users, backs)
-        for probe in (through, past):
-            finding.violations += await probe.lost(scene.servers.connect, START_SECONDS)
+    async with through, past:
+        await _answered(through)
+        while finding.injected < dose and tries < _MOST_TRIES * dose:
+            count = min(random.randint(2, len(links)), dose - finding.injected)
+            tries += count
+            chosen = [links[link] for link in random.sample(sorted(links), count)]
+            users = {link.name: await _users(scene, link) for link in chosen}
+            before = {link.name: link.harmed for link in chosen}
+            with _may_die(scene, name, users), scene.injecting(name, ", ".join(users)):
+                for link in chosen:
+                    do(link, random)
+                is_long = random.randrange(_LONG_ONE_IN) == 0
+                await asyncio.sleep(_LONG_SECONDS if is_long else random.uniform(shortest, longest))
+                await _has_harmed(chosen, before)
+                for link in chosen:
+                    link.heal()
+            harmed.update(link.name for link in chosen if users[link.name] and link.harmed > before[link.name])
+            finding.injected = harmed.total()
+            await _note_return(finding, scene, chosen, users, backs)
+    for probe in (through, past):
+        finding.violations += await probe.lost(scene.servers.connect, START_SECONDS)
     finding.violations += [*through.unclear, *past.violations()]
     if silent := links.keys() - harmed.keys():
         finding.facts["no harm done over"] = ", ".join(sorted(silent))
@@ -94,6 +96,15 @@ async def _inject(
         "longest answer past it": f"{past.longest:.2f} s",
     }
     return finding
+
+
+def _may_die(scene: "Scene", fault: str, links: Collection[str]) -> AbstractContextManager[None]:
+    """Who has no way to PostgreSQL may be declared dead: he hears of it when there is one again, by his next beat."""
+    if _BEATS_GO_BY not in links:
+        return nullcontext()
+    return scene.processes.allowing(
+        Why.DECLARED_DEAD, fault, only_linked=True, afterwards_seconds=BACK_SECONDS + _BEAT_ANSWER_SECONDS
+    )
 
 
 async def _has_harmed(links: Sequence[Link], before: Mapping[str, int]) -> None:

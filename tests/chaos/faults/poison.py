@@ -56,7 +56,7 @@ async def _poison(scene: Scene, dose: int, random: Random) -> Finding:
     prefix = f"poison-{random.getrandbits(32):08x}"
     sql = await scene.servers.connect()
     async with Client(scene.processes.url, scene.history.calls, 2 * _AT_ONCE) as client:
-        with scene.processes.allowing(Why.SIGKILL):
+        with scene.processes.allowing(Why.SIGKILL, "poison"):
             while finding.injected < dose and tries < _MOST_TRIES * dose:
                 markers = [f"{prefix}-{tries + n}" for n in range(min(_AT_ONCE, dose - finding.injected))]
                 tries += len(markers)
