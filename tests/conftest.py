@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
 from app.core.config import Settings
@@ -22,6 +23,10 @@ from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
 
 TEMPLATE = "taskmill_template"
+
+# How long an example takes says how busy the machine is.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

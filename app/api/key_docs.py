@@ -53,7 +53,7 @@ def _describe(operation: dict[str, Any], route: BytesRoute, *, is_on: bool) -> N
     descriptions = {
         HTTPStatus.UNAUTHORIZED: UNAUTHORIZED,
         HTTPStatus.FORBIDDEN: f"The API key may not do this: it takes the role {role}.",
-        HTTPStatus.TOO_MANY_REQUESTS: "The key has made its requests of this minute.",
+        HTTPStatus.TOO_MANY_REQUESTS: "The key has made its requests of this minute; or PostgreSQL is behind.",
     }
     answers = operation["responses"]
     for status, answer in problems(_example_path(answers, route), descriptions).items():

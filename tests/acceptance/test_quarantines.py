@@ -20,7 +20,7 @@ async def _insert_suspects(sql: Connection, count: int, seconds: float) -> None:
     )
 
 
-async def _all_are(sql: Connection, status: str, count: int, seconds: float = 30) -> None:
+async def _all_are(sql: Connection, status: str, count: int, seconds: float = 60) -> None:
     async def fact() -> bool:
         return bool(await sql.fetchval("SELECT count(*) FROM tasks WHERE status = $1", status) == count)
 

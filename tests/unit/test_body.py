@@ -52,7 +52,7 @@ async def test_a_body_that_does_not_come_is_408(monkeypatch: pytest.MonkeyPatch,
 
 @given(ANY_JSON, st.booleans())
 @example([float("nan")], True)
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500, derandomize=True)
 def test_any_json_value_comes_back_or_is_refused(value: Any, ensure_ascii: bool) -> None:  # noqa: FBT001 - hypothesis passes it
     """By an oracle of its own: Python's reader, and RFC 7493 in six lines."""
     text = json.dumps({"content": value}, ensure_ascii=ensure_ascii)
@@ -63,14 +63,14 @@ def test_any_json_value_comes_back_or_is_refused(value: Any, ensure_ascii: bool)
 
 
 @given(st.binary() | st.binary().map(lambda noise: b'{"content": "' + noise + b'"}'))
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500, derandomize=True)
 def test_any_bytes_are_a_task_or_a_problem(body: bytes) -> None:
     """Whatever the bytes are."""
     _try(body)
 
 
 @given(ANY_JSON, st.data())
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500, derandomize=True)
 def test_json_with_a_flaw_is_a_task_or_a_problem(value: Any, data: st.DataObject) -> None:
     """A byte of good JSON changed, dropped or doubled."""
     body = json.dumps({"content": value}).encode()
@@ -80,7 +80,7 @@ def test_json_with_a_flaw_is_a_task_or_a_problem(value: Any, data: st.DataObject
 
 
 @given(ANY_JSON)
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 def test_any_json_in_place_of_a_task_is_a_problem(value: Any) -> None:
     """Of whatever shape, in whatever field."""
     for document in (value, {"content": 1, "kind": value}, {"content": 1, "other": value}):

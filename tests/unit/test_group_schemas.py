@@ -55,7 +55,7 @@ GROUPS = st.builds(
 
 
 @given(GROUPS, st.lists(st.uuids(), max_size=3))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_render_group_is_the_json_of_group_view(group: Group, task_ids: list[UUID]) -> None:
     """The same fields in the same order with the same values; a new group has the ids of its members besides."""
     rendered = render_group(group)

@@ -241,7 +241,7 @@ def test_it_is_told_in_english(cron: str, english: str) -> None:
     assert recurrence.cron == " ".join(cron.split())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     cron=st.sampled_from(CRONS),
     name=st.sampled_from([BERLIN, NEW_YORK, HAVANA, LORD_HOWE, "UTC"]),
@@ -258,7 +258,7 @@ def test_ticks_only_go_forward_and_none_is_left_out(cron: str, name: str, after:
             assert between < before or recurrence.next(between) == tick
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     cron=st.sampled_from(CRONS),
     name=st.sampled_from([BERLIN, LORD_HOWE]),
@@ -281,7 +281,7 @@ def test_the_last_tick_of_many_years_is_found_at_once() -> None:
     assert recurrence.last(until - timedelta(days=3_650), until) == until.replace(second=0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="0123456789*/,-#L W MONJAN", max_size=30))
 def test_any_text_is_an_expression_or_refused(cron: str) -> None:
     """No text makes the parser fail in another way."""

@@ -94,7 +94,7 @@ def _view(task: Task) -> TaskView:
 
 
 @given(TASKS)
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 def test_render_is_the_json_of_task_view(task: Task) -> None:
     """The same fields in the same order with the same values, for any task."""
     rendered, view = render(task), _view(task)
@@ -103,7 +103,7 @@ def test_render_is_the_json_of_task_view(task: Task) -> None:
 
 
 @given(TASKS)
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_times_are_rfc_3339_in_utc_with_microseconds(task: Task) -> None:
     """Also on the full second, where Python leaves the fraction out."""
     for at in (task, replace(task, created_at=datetime(2024, 1, 1, tzinfo=UTC), updated_at=None)):
