@@ -31,9 +31,11 @@ SELECT count(*) FROM consumers WHERE kinds = '{}'
     AND NOT EXISTS (SELECT FROM tasks WHERE status = 'processing' AND consumer_id = consumers.id)
 """
 # One process after another, however many consumers look: each takes a second of CPU to start, and all at once they
-# would keep a small host's beats from getting through (docs/decisions/0001).
-_HAS_JUST_STARTED = """
-EXISTS (SELECT FROM consumers WHERE kinds = '{}' AND started_at > clock_timestamp() - interval '2 seconds')
+# would keep a small host's beats from getting through (docs/decisions/0001). One that starts has its beat from whoever
+# registered it beforehand, and none of its own.
+_IS_STARTING = """
+EXISTS (SELECT FROM consumers WHERE kinds = '{}' AND (started_at > clock_timestamp() - interval '2 seconds'
+    OR beat_at < started_at + interval '0.5 seconds'))
 """
 
 # One cheap look, so that an idle system does not take the lock every time. The consumers of processing rows are found
@@ -52,7 +54,7 @@ SELECT EXISTS (SELECT FROM consumers WHERE beat_at < clock_timestamp() - $1::int
        EXISTS (SELECT FROM tasks WHERE status = 'pending' AND (NOT is_blocked) IS TRUE AND run_at <= now()
                AND lost_count >= {SUSPECT_AT} AND kind = ANY($2::text[])
                AND kind <> ALL({PAUSED_KINDS})
-               OFFSET ({_IDLE_QUARANTINES})) AND NOT {_HAS_JUST_STARTED} AS has_suspects,
+               OFFSET ({_IDLE_QUARANTINES})) AND NOT {_IS_STARTING} AS has_suspects,
        EXISTS (SELECT FROM tasks WHERE status = 'pending' AND is_blocked AND lost_count >= 0
                AND run_at <= now()) AS has_blocked,
        EXISTS (SELECT FROM schedules WHERE enabled AND next_run_at <= now()) AS has_ticks,
@@ -106,7 +108,7 @@ class Look:
     """What needs doing, and what is not to be done."""
 
     has_dead: bool
-    has_suspects: bool  # more than there are quarantine consumers that wait for them, none of which has just started
+    has_suspects: bool  # more than there are quarantine consumers that wait for them, none of which is starting
     has_blocked: bool
     has_ticks: bool
     has_open_groups: bool

@@ -65,6 +65,7 @@ def _settings(servers: ChaosServers, runs: Path) -> dict[str, str]:
         "CANCEL_GRACE_SECONDS": GRACE_SECONDS,
         "MAX_LOST": MAX_LOST,
         "CONSUMER_CONCURRENCY": 50,
+        "CHILD_PROCESSES": 1,  # and as many quarantines beside each: six consumers share what may be two cores
         "DRAIN_SECONDS": DRAIN_SECONDS,
         "LOG_LEVEL": "info",
         "LOG_FORMAT": "json",

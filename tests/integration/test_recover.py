@@ -90,13 +90,18 @@ async def test_no_more_quarantines_are_asked_for_than_there_are_suspects(
 
 
 async def test_quarantines_are_asked_for_one_after_another(database: Database, insert: Insert, sql: Connection) -> None:
-    """However many suspects there are: the next one when the last has had time to start."""
+    """However many suspects there are: the next one when the last is there, which may take it long."""
     await insert(10)
     await sql.execute("UPDATE tasks SET lost_count = 2")
     assert (await look(database, LEASE, ["simulate"])).has_suspects
-    await register(database, uuid4(), "test", 1, [])
+    quarantine = uuid4()
+    await register(database, quarantine, "test", 1, [])
     assert not (await look(database, LEASE, ["simulate"])).has_suspects
-    await sql.execute("UPDATE consumers SET started_at = started_at - interval '2 seconds'")
+    await sql.execute(
+        "UPDATE consumers SET (started_at, beat_at) = (started_at - interval '3 seconds', beat_at - interval '3 seconds')"
+    )
+    assert not (await look(database, LEASE, ["simulate"])).has_suspects
+    await register(database, quarantine, "test", 2, [])  # as it does itself
     assert (await look(database, LEASE, ["simulate"])).has_suspects
 
 

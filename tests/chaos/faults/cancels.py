@@ -27,7 +27,7 @@ _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 _LONGEST_RUN_SECONDS = 0.5  # before its cancel
 _LOOK_SECONDS = 0.005
-_CHILDREN = 2  # at once, of the one consumer that has them; each cancel costs it one
+_CHILDREN = 1  # at once, of the one consumer that has one; each cancel costs it that
 
 
 class _Cancels:
