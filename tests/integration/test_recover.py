@@ -97,9 +97,8 @@ async def test_quarantines_are_asked_for_one_after_another(database: Database, i
     quarantine = uuid4()
     await register(database, quarantine, "test", 1, [])
     assert not (await look(database, LEASE, ["simulate"])).has_suspects
-    await sql.execute(
-        "UPDATE consumers SET (started_at, beat_at) = (started_at - interval '3 seconds', beat_at - interval '3 seconds')"
-    )
+    before = "now() - interval '3 seconds'"
+    await sql.execute(f"UPDATE consumers SET started_at = {before}, beat_at = {before}")
     assert not (await look(database, LEASE, ["simulate"])).has_suspects
     await register(database, quarantine, "test", 2, [])  # as it does itself
     assert (await look(database, LEASE, ["simulate"])).has_suspects
