@@ -28,13 +28,12 @@ class StopRequest:
 async def drain(parts: Parts, stop: StopRequest, seconds: float, emit: Emit) -> None:
     """Let running tasks finish; stop those that don't in so many seconds, so that they are given back."""
     emit(ConsumerDraining(parts.executor.active))
-    if parts.sweeper is not None:
-        parts.sweeper.stop()
+    parts.quarantines.stop()
     now = asyncio.create_task(stop.now.wait())
     drained = asyncio.create_task(_finish_claimed(parts))
     await asyncio.wait([drained, now], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    if now.done() and parts.sweeper is not None:
-        parts.sweeper.stop()
+    if now.done():
+        parts.quarantines.stop()
     now.cancel()
     parts.executor.stop_all(StopReason.RELEASED)
     await asyncio.wait([drained], timeout=_STOP_SECONDS)
@@ -55,13 +54,11 @@ async def close(parts: Parts, emit: Emit) -> None:
             await unregister(parts.database, parts.lease.consumer_id)
             await parts.wakeup.close()
             # One whose handler would not stop gives its suspect back only now, as we have just done with ours.
-            await _quarantines_ended(parts)
+            await parts.quarantines.ended()
     except (DatabaseUnavailableError, TimeoutError) as error:
         emit(StopIncomplete(str(error)))
-    closing = [parts.children.close(), parts.toolbox.close()]
-    if parts.sweeper is not None:
-        closing.append(parts.sweeper.close(_QUARANTINE_SECONDS))
-    await asyncio.gather(*closing)  # each has a second
+    # Each has a second.
+    await asyncio.gather(parts.children.close(), parts.toolbox.close(), parts.quarantines.close(_QUARANTINE_SECONDS))
     await parts.database.close()
     emit(ConsumerStopped())
 
@@ -70,9 +67,4 @@ async def _finish_claimed(parts: Parts) -> None:
     for fetcher in parts.fetchers:
         await fetcher.close()
     await parts.executor.wait_until_idle()
-    await _quarantines_ended(parts)  # told when we were, they drain for as long as we may
-
-
-async def _quarantines_ended(parts: Parts) -> None:
-    if parts.sweeper is not None:
-        await parts.sweeper.quarantines_ended()
+    await parts.quarantines.ended()  # told when we were, they drain for as long as we may

@@ -1,29 +1,26 @@
 """What some consumer has to do for all of them: recovery, ticks, and quarantine for suspects (docs/protocol.md)."""
 
 import asyncio
-import os
 import random
-import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from uuid import uuid4
 
 from app.consumer.executor import Executor
 from app.consumer.heartbeat import Lease
+from app.consumer.quarantine_pool import QuarantinePool
 from app.consumer.run import StopReason
 from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
-from app.core.events import Emit, QuarantineNotStarted, TaskFailed, TasksRecovered, TasksReleased
+from app.core.events import Emit, TaskFailed, TasksRecovered, TasksReleased
 from app.db.engine import Database
 from app.queue.admit import KeySweep
 from app.queue.counts import fold_counts
 from app.queue.finish import release
 from app.queue.follow_up import FollowUp
 from app.queue.idempotency import forget
-from app.queue.recover import held_rows, look, recover, register, unregister
+from app.queue.recover import held_rows, look, recover
 from app.queue.settle import GroupSweep
 from app.queue.tick import Ticker
 from app.queue.wakeup import Wakeup
@@ -81,6 +78,7 @@ class Sweeper:
         lease: Lease,
         settings: Settings,
         emit: Emit,
+        quarantines: QuarantinePool,
         on_paused: Callable[[Collection[str]], None],
     ) -> None:
         """`on_paused` is told the queues that are paused, at each round."""
@@ -96,17 +94,17 @@ class Sweeper:
         self._keys = KeySweep(database)
         self._groups = GroupSweep(database, follow_up.settle)
         self._forget_at = time.monotonic() + random.uniform(0, FORGET_SECONDS)  # noqa: S311 - spreads load
-        self._quarantines: list[asyncio.subprocess.Process] = []
-        self._is_stopping = False
+        self._quarantines = quarantines
 
     async def sweep(self) -> None:
         """One round."""
+        await self._quarantines.keep_starting()
         found = await look(self._database, self._settings.lease_seconds, self._kinds)
         self._on_paused(found.paused_queues)
         for is_due, stage in (
             (found.has_ticks, self._ticker.tick),  # first: a tick can come too late, and recovery may have to wait
             (found.has_dead, self._recover),
-            (found.has_suspects, self._start_quarantine),
+            (found.has_suspects, self._quarantines.start_one),
             (found.has_blocked, self._admit),
             (found.has_open_groups, self._groups.sweep),
             (found.has_deltas, self._fold),
@@ -139,50 +137,6 @@ class Sweeper:
         for task in recovered.failed:
             self._emit(TaskFailed(task.id, "consumer_lost", "its consumer died too often"))
         self._follow_up.left(recovered.failed)
-
-    def stop(self) -> None:
-        """Have the quarantine consumers drain, as this one does; a second call has them stop now."""
-        self._is_stopping = True
-        for quarantine in self._living():
-            quarantine.terminate()
-
-    async def quarantines_ended(self) -> None:
-        """Wait for the quarantine consumers to end. One that is killed instead costs its suspect the last loss."""
-        for quarantine in self._living():
-            await quarantine.wait()
-
-    async def close(self, seconds: float) -> None:
-        """Wait for the quarantine consumers to end, and see to it that they do."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.quarantines_ended()
-        except TimeoutError:
-            for quarantine in self._living():
-                quarantine.kill()
-
-    def _living(self) -> list[asyncio.subprocess.Process]:
-        self._quarantines = [quarantine for quarantine in self._quarantines if quarantine.returncode is None]
-        return self._quarantines
-
-    async def _start_quarantine(self) -> None:
-        if self._is_stopping or len(self._living()) >= self._settings.child_processes:
-            return
-        # Registered before it is there, so that the other consumers see at once that one comes.
-        consumer_id = uuid4()
-        await register(self._database, consumer_id, socket.gethostname(), os.getpid(), kinds=[])
-        try:
-            quarantine = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "app.consumer", "--quarantine", str(os.getpid())),
-                *("--consumer-id", str(consumer_id)),
-                start_new_session=True,
-            )
-        except OSError as error:  # no memory, no file descriptors: a later sweep tries again
-            self._emit(QuarantineNotStarted(str(error)))
-            await unregister(self._database, consumer_id)
-            return
-        self._quarantines.append(quarantine)
-        if self._is_stopping:  # since we looked; else it would claim, and be killed with its suspect
-            quarantine.terminate()
 
 
 async def every(seconds: float, lease: Lease, job: Callable[[], Awaitable[None]]) -> None:

@@ -11,6 +11,7 @@ from app.consumer.heartbeat import Lease
 from app.consumer.lane import make_lanes
 from app.consumer.maintenance import Reconciler, Sweeper
 from app.consumer.quarantine import QuarantineFetcher
+from app.consumer.quarantine_pool import QuarantinePool
 from app.consumer.recorder import Recorder
 from app.consumer.tools import Toolbox
 from app.core.config import Settings
@@ -39,6 +40,7 @@ class Parts:
     fetchers: list[Fetcher] | list[QuarantineFetcher]
     reconciler: Reconciler
     sweeper: Sweeper | None  # none in quarantine
+    quarantines: QuarantinePool  # that never starts one, there
 
     @property
     def kinds(self) -> list[str]:
@@ -75,6 +77,7 @@ def make_parts(
         grace_seconds=settings.cancel_grace_seconds,
         on_crash=on_crash,
     )
+    quarantines = QuarantinePool(database, settings.child_processes, emit)
     poll = settings.poll_seconds
 
     def pause_lanes(queues: Collection[str]) -> None:
@@ -88,7 +91,7 @@ def make_parts(
     else:
         fetchers = [Fetcher(lane, database, wakeup, executor, lease, poll_seconds=poll, emit=emit) for lane in lanes]
         kinds = [kind for lane in lanes for kind in lane.kinds]
-        sweeper = Sweeper(database, wakeup, follow_up, kinds, lease, settings, emit, pause_lanes)
+        sweeper = Sweeper(database, wakeup, follow_up, kinds, lease, settings, emit, quarantines, pause_lanes)
     return Parts(
         lease=lease,
         database=database,
@@ -101,4 +104,5 @@ def make_parts(
         fetchers=fetchers,
         reconciler=Reconciler(database, follow_up, executor, lease, emit),
         sweeper=sweeper,
+        quarantines=quarantines,
     )

@@ -15,10 +15,13 @@ from app.queue.pause import PAUSED_KINDS, PAUSED_QUEUES
 _RECOVER_SECONDS = 60.0  # one statement, however many tasks the dead held
 _SWEEP_LOCK = 0x7A5C  # any number, the same in every consumer
 
+NOT_THERE_YET = 0  # the pid of one that starts: whoever starts it has registered it, and beats for it until it does
+
 _REGISTER = """
 INSERT INTO consumers (id, host, pid, kinds, beat_at) VALUES ($1, $2, $3, $4, clock_timestamp())
 ON CONFLICT (id) DO UPDATE SET pid = excluded.pid, beat_at = clock_timestamp()
 """
+_KEEP = f"UPDATE consumers SET beat_at = clock_timestamp() WHERE id = $1 AND pid = {NOT_THERE_YET} RETURNING 1"
 _UNREGISTER = "DELETE FROM consumers WHERE id = $1"
 BEAT = "UPDATE consumers SET beat_at = clock_timestamp() WHERE id = $1 RETURNING 1"
 
@@ -31,11 +34,10 @@ SELECT count(*) FROM consumers WHERE kinds = '{}'
     AND NOT EXISTS (SELECT FROM tasks WHERE status = 'processing' AND consumer_id = consumers.id)
 """
 # One process after another, however many consumers look: each takes a second of CPU to start, and all at once they
-# would keep a small host's beats from getting through (docs/decisions/0001). One that starts has its beat from whoever
-# registered it beforehand, and none of its own.
-_IS_STARTING = """
-EXISTS (SELECT FROM consumers WHERE kinds = '{}' AND (started_at > clock_timestamp() - interval '2 seconds'
-    OR beat_at < started_at + interval '0.5 seconds'))
+# would keep a small host's beats from getting through (docs/decisions/0001).
+_IS_STARTING = f"""
+EXISTS (SELECT FROM consumers WHERE kinds = '{{}}' AND
+    (pid = {NOT_THERE_YET} OR started_at > clock_timestamp() - interval '2 seconds'))
 """
 
 # One cheap look, so that an idle system does not take the lock every time. The consumers of processing rows are found
@@ -130,6 +132,11 @@ async def register(database: Database, consumer_id: UUID, host: str, pid: int, k
     Must be committed before the first claim; may be repeated.
     """
     await database.fetch(_REGISTER, consumer_id, host, pid, kinds)
+
+
+async def keep_registered(database: Database, consumer_id: UUID) -> bool:
+    """Beat for a consumer that is not there yet; False where it is, or has been declared dead."""
+    return bool(await database.fetch(_KEEP, consumer_id))
 
 
 async def unregister(database: Database, consumer_id: UUID) -> None:

@@ -143,7 +143,7 @@ async def test_quarantine_does_not_begin_without_the_consumer_that_started_it(
     async with service(database_url, redis_url) as taskmill:
         task = await taskmill.create(LONG)
         await sql.execute("UPDATE tasks SET lost_count = 2")
-        assert await taskmill.launch_quarantine(starter=1).exit_code() == 0
+        assert await taskmill.launch_quarantine(starter=1).exit_code() == 1
         assert (await taskmill.get(task["id"]))["status"] == "pending"
 
 

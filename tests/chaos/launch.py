@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from app.utils.linux import die_with_parent
+from app.utils.linux import end_with_parent
 
 MODULES = (
     "app.consumer.__main__",
@@ -54,5 +54,5 @@ def run(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    die_with_parent(os.getppid())  # as the zygote's children do
+    end_with_parent(os.getppid())  # as the zygote's children do
     sys.exit(run(sys.argv[1:]))

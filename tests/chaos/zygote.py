@@ -19,7 +19,7 @@ import sys
 import threading
 from typing import Any, NoReturn
 
-from app.utils.linux import die_with_parent
+from app.utils.linux import end_with_parent
 from tests.chaos import launch
 
 MESSAGE_BYTES = 65_536
@@ -49,7 +49,7 @@ class _Zygote:
         request, parent = json.loads(data), os.getpid()
         pid = os.fork()
         if pid == 0:
-            die_with_parent(parent)
+            end_with_parent(parent)
             self._become(request, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -99,7 +99,7 @@ class _Zygote:
 
 def main() -> None:
     """Import, say so by an empty object, and serve."""
-    die_with_parent(os.getppid())
+    end_with_parent(os.getppid())
     os.nice(_NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the driver's
     requests = socket.socket(fileno=int(sys.argv[1]))

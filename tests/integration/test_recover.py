@@ -89,21 +89,6 @@ async def test_no_more_quarantines_are_asked_for_than_there_are_suspects(
     assert await has_suspects()
 
 
-async def test_quarantines_are_asked_for_one_after_another(database: Database, insert: Insert, sql: Connection) -> None:
-    """However many suspects there are: the next one when the last is there, which may take it long."""
-    await insert(10)
-    await sql.execute("UPDATE tasks SET lost_count = 2")
-    assert (await look(database, LEASE, ["simulate"])).has_suspects
-    quarantine = uuid4()
-    await register(database, quarantine, "test", 1, [])
-    assert not (await look(database, LEASE, ["simulate"])).has_suspects
-    before = "now() - interval '3 seconds'"
-    await sql.execute(f"UPDATE consumers SET started_at = {before}, beat_at = {before}")
-    assert not (await look(database, LEASE, ["simulate"])).has_suspects
-    await register(database, quarantine, "test", 2, [])  # as it does itself
-    assert (await look(database, LEASE, ["simulate"])).has_suspects
-
-
 async def test_one_sweep_at_a_time(database: Database, insert: Insert, consumer_id: UUID, sql: Connection) -> None:
     """Ten sweeps at once take each task back once; one that finds the lock taken returns at once."""
     await claim_ids(database, claimant(consumer_id), await insert(50))

@@ -1,13 +1,13 @@
 """A round of maintenance: none of its parts keeps back another."""
 
 import asyncio
-import signal
 from uuid import UUID, uuid4
 
 import pytest
 
 from app.consumer.heartbeat import Lease
 from app.consumer.maintenance import Sweeper
+from app.consumer.quarantine_pool import QuarantinePool
 from app.core.config import Settings
 from app.core.recurrence import Recurrence
 from app.core.schedule import Missed, NewSchedule
@@ -27,6 +27,13 @@ async def _due_schedule(database: Database, sql: Connection) -> None:
     await sql.execute("UPDATE schedules SET next_run_at = clock_timestamp() - interval '1 second'")
 
 
+def _sweeper(settings: Settings, database: Database, wakeup: Wakeup, follow_up: FollowUp, events: EventLog) -> Sweeper:
+    quarantines = QuarantinePool(database, 1, events)
+    return Sweeper(
+        *(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, quarantines), lambda _: None
+    )
+
+
 async def test_a_tick_does_not_wait_for_a_recovery_that_waits(
     settings: Settings,
     database: Database,
@@ -40,7 +47,7 @@ async def test_a_tick_does_not_wait_for_a_recovery_that_waits(
     """Somebody holds the row of a dead consumer's task for as long as it likes."""
     await claim_ids(database, claimant(consumer_id), await insert())
     await _due_schedule(database, sql)
-    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, lambda _: None)
+    sweeper = _sweeper(settings, database, wakeup, follow_up, events)
     await sql.execute("DELETE FROM consumers")
     async with sql.transaction():
         await sql.execute("SELECT FROM tasks FOR UPDATE")
@@ -60,7 +67,7 @@ async def test_a_part_that_fails_keeps_back_none_behind_it(
     """One has to wait until it gives up: those behind it get their turn all the same."""
     await _due_schedule(database, sql)
     await sql.execute("INSERT INTO groups (id, on_failure, total) VALUES (gen_random_uuid(), 'continue', 0)")
-    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, lambda _: None)
+    sweeper = _sweeper(settings, database, wakeup, follow_up, events)
     async with sql.transaction():
         await sql.execute("LOCK TABLE schedules IN EXCLUSIVE MODE")  # it can be looked at, and no tick be made
         await sweeper.sweep()
@@ -80,60 +87,10 @@ async def test_old_idempotency_keys_are_forgotten_now_and_then(
     """Not at each round, which would cost an idle consumer a statement more."""
     fill = "INSERT INTO idempotency_keys SELECT uuid_send(gen_random_uuid()), '', '{}', now() - interval '25 hours'"
     await sql.execute(fill)
-    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, lambda _: None)
+    sweeper = _sweeper(settings, database, wakeup, follow_up, events)
     monkeypatch.setattr(sweeper, "_forget_at", 0.0)
     await sweeper.sweep()
     assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 0
     await sql.execute(fill)
     await sweeper.sweep()
     assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 1
-
-
-async def test_a_quarantine_is_registered_before_it_is_there(
-    settings: Settings,
-    database: Database,
-    wakeup: Wakeup,
-    follow_up: FollowUp,
-    events: EventLog,
-    insert: Insert,
-    sql: Connection,
-) -> None:
-    """It takes a second to start. The others see at once that it comes, and start none for the same suspect."""
-    await insert()
-    await sql.execute("UPDATE tasks SET lost_count = 2")
-    sweepers = [
-        Sweeper(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, lambda _: None)
-        for _ in range(2)
-    ]
-    try:
-        for sweeper in sweepers:
-            await sweeper.sweep()
-            assert await sql.fetchval("SELECT count(*) FROM consumers WHERE kinds = '{}'") == 1
-            await sql.execute("UPDATE consumers SET started_at = started_at - interval '1 minute'")
-    finally:
-        for sweeper in sweepers:
-            await sweeper.close(0)
-
-
-async def test_a_quarantine_that_starts_while_its_consumer_stops_is_told_so(
-    settings: Settings,
-    database: Database,
-    wakeup: Wakeup,
-    follow_up: FollowUp,
-    events: EventLog,
-    insert: Insert,
-    sql: Connection,
-) -> None:
-    """Else it would be killed at the end, and its suspect with it: for the last time."""
-    await insert()
-    await sql.execute("UPDATE tasks SET lost_count = 2")
-    sweeper = Sweeper(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, lambda _: None)
-    async with sql.transaction():
-        await sql.execute("LOCK TABLE consumers IN EXCLUSIVE MODE")
-        sweeping = asyncio.create_task(sweeper.sweep())
-        await until(lambda: sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
-        sweeper.stop()
-    await sweeping
-    (quarantine,) = sweeper._quarantines
-    async with asyncio.timeout(10):
-        assert await quarantine.wait() == -signal.SIGTERM

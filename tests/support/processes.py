@@ -125,7 +125,7 @@ class Service:
 
     def launch_quarantine(self, starter: int) -> Process:
         """Start a process for suspects, as the consumer with this pid would."""
-        return self._start([sys.executable, "-m", "app.consumer", "--quarantine", str(starter)])
+        return self._start([sys.executable, "-m", "app.consumer.quarantined", "--quarantine", str(starter)])
 
     def _start(self, command: list[str], env: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()) -> Process:
         process = Process(command, self.env | (env or {}), pass_fds)
