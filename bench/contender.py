@@ -61,10 +61,6 @@ class Contender(Protocol):
     def name(self) -> str:
         """As in the report."""
 
-    @property
-    def setting(self) -> str:
-        """How its workers run, in a few words: pool, concurrency."""
-
     def reset(self) -> None:
         """Leave an empty store: no task in it, waiting or ended, and its schema in place."""
 

@@ -30,7 +30,6 @@ class Taskmill:
         self, slots: int | None, runner: asyncio.Runner, subject: Subject, stamps: Path, server_pids: Sequence[int]
     ) -> None:
         self.name = US if slots else DEFAULT
-        self.setting = f"{slots} slots" if slots else "default settings"
         self._settings: dict[str, object] = {"consumer_concurrency": slots} if slots else {}
         self._runner = runner
         self._subject = subject

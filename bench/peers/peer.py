@@ -35,7 +35,6 @@ class Peer:
     ) -> None:
         self.spec = spec
         self.name = spec.name
-        self.setting = spec.setting
         self._store = store
         self._limit = limit
         self._unable = unable
