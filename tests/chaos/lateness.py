@@ -31,11 +31,7 @@ class Lateness:
 
     def within(self, begun: float, ended: float) -> float:
         """At most, in this time; in seconds."""
-        return max(_longest(self._looks, begun, ended), self.beat_within(begun, ended))
-
-    def beat_within(self, begun: float, ended: float) -> float:
-        """The same of beats alone."""
-        return _longest(self._beats, begun, ended)
+        return _longest([*self._looks, *self._beats], begun, ended)
 
     def trouble(self, begun: float, ended: float) -> float:
         """When a beat last took longer than TROUBLE_SECONDS in this time; `begun` where none did."""
@@ -43,8 +39,11 @@ class Lateness:
 
     def __str__(self) -> str:
         """How much of that there was."""
-        troubles = [late for _, late in self._beats if late > TROUBLE_SECONDS]
-        return f"{len(troubles)} beats of more than {TROUBLE_SECONDS:g} s, {sum(troubles):.1f} s in all"
+        beats, looks = ([late for _, late in noted if late > TROUBLE_SECONDS] for noted in (self._beats, self._looks))
+        return (
+            f"{len(beats)} beats of more than {TROUBLE_SECONDS:g} s, {sum(beats):.1f} s in all; the driver's loop stood"
+            f" still for as long {len(looks)} times, {sum(looks):.1f} s in all"
+        )
 
     async def watch_loop(self) -> None:
         """Look on until cancelled."""

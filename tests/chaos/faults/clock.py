@@ -148,9 +148,9 @@ def _shift_of(task: str) -> float:
 
 
 def _shift_by_log(process: Process) -> float:
-    """The same of the clock by which this process has written the first line of its log."""
-    first = datetime.fromisoformat(json.loads(process.output().splitlines()[0])["timestamp"])
-    return abs(first.timestamp() - process.begun)
+    """The same of the clock by which this process has written its log."""
+    first = next(line for line in process.output().splitlines() if line.startswith("{"))
+    return abs(datetime.fromisoformat(json.loads(first)["timestamp"]).timestamp() - process.begun)
 
 
 def _libfaketime() -> Path | None:
