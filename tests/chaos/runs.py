@@ -49,8 +49,8 @@ class Watch:
 
     async def run(self) -> None:
         """Look until cancelled. What is there at first is passed over."""
-        self._scan()
         self._pass_over()
+        self._scan()
         scanned = time.monotonic()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
@@ -61,8 +61,8 @@ class Watch:
                 self._read(path)
 
     def _pass_over(self) -> None:
-        for path in self._files:
-            self._files[path] = Path(path).stat().st_size
+        """Unread: after an hour it takes seconds to read, in which this process, and so its links, would stand still."""
+        self._ended = {str(path): path.stat().st_size for path in self._folder.glob("*.runs")}
 
     def _scan(self) -> None:
         """A new process may have the number of one that is gone, and then it goes on in that one's file."""
