@@ -53,7 +53,7 @@ def main() -> int:
     if unknown := only - FAULTS.keys():
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     report = Report(asked.seed, asked.seconds, asked.build, bool(only))
-    gc.disable()  # of a history that only grows, a full collection takes a second, in which no link passes anything on
+    gc.disable()  # of a history that only grows a full collection takes a second, in which no link passes on anything
     folder = Path(tempfile.mkdtemp(prefix="taskmill-chaos-"))
     folder.chmod(FOLDER_MODE)
     tell(f"seed {asked.seed}, {folder}")
