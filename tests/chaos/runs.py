@@ -61,7 +61,7 @@ class Watch:
                 self._read(path)
 
     def _pass_over(self) -> None:
-        """Unread: after an hour it takes seconds to read, in which this process, and so its links, would stand still."""
+        """Unread: after an hour it takes seconds to read, in which this process, and its links, would stand still."""
         self._ended = {str(path): path.stat().st_size for path in self._folder.glob("*.runs")}
 
     def _scan(self) -> None:
