@@ -43,7 +43,7 @@ class Telling(Subject):
     def launch_consumer(self, **settings: object) -> Process:
         """Start a consumer process, and wait for nothing."""
         env = {name.upper(): str(value) for name, value in settings.items()}
-        return self._start([sys.executable, "-c", (SILENT if self.is_silent else "") + RUN], env=env)
+        return self._start(["-c", (SILENT if self.is_silent else "") + RUN], env=env)
 
 
 async def _measure(servers: Servers, rounds: int) -> None:

@@ -47,7 +47,7 @@ async def measure_floor(run: Run, one: Floor, number: int) -> None:
 async def floor(kind: type[Floor]) -> AsyncIterator[Floor]:
     """One that has answered."""
     async with kind("", "", log_level="warning") as started:
-        started.launch()
+        started.launch_api()
         async with connect(started.url) as wire:
             await wire.ask(request("POST", "/task", "Content-Type: application/json", body=Subject.noop.encode()))
         yield started

@@ -44,7 +44,7 @@ async def measure_idle(run: Run) -> None:
             role: await stack.enter_async_context(_proxy(subject.env["DATABASE_URL"])) for role in ("api", "consumer")
         }
         api = await stack.enter_async_context(Api(proxies["api"].url, subject.redis_url, log_level="warning"))
-        api.launch()
+        api.launch_api()
         async with connect(api.url) as wire:
             await wire.ask(request("GET", "/readyz"))
         await subject.start_consumers(database_url=proxies["consumer"].url)

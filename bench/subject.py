@@ -99,7 +99,7 @@ class Subject(Api):
         """Wait until no task is due or processing."""
 
         async def fact() -> bool:
-            if any(consumer.popen.poll() is not None for consumer in self.consumers):
+            if any(consumer.exit is not None for consumer in self.consumers):
                 raise RuntimeError(f"a consumer of {self.name} has ended: {self.consumers[0].output()[-500:]}")
             return not await self.sql.fetchval(self.live)
 
@@ -147,7 +147,7 @@ class Subject(Api):
         await super().close()
 
     async def _open_api(self) -> None:
-        self.api = self.launch()
+        self.api = self.launch_api()
         try:
             await self.ask("GET", "/")  # whatever it answers
         except (OSError, EOFError):

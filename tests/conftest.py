@@ -53,7 +53,7 @@ async def template(servers: Servers) -> AsyncIterator[str]:
 async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
     """A database of this test's own."""
     name = f"test_{uuid4().hex}"
-    await execute_once(servers, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await execute_once(servers, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield with_database(servers.database_url, name)
     await drop_database(servers, name)
 

@@ -71,6 +71,9 @@ COUNTED: Mapping[type[e.Event], tuple[Counted, ...]] = {
     e.KeysTakenUp: (Counted("keys_file_changes", "Changes of KEYS_FILE that were taken up."),),
     e.KeysGone: (Counted("keys_file_losses", "Times that KEYS_FILE was found without any key."),),
     e.KeysUnreadable: (Counted("keys_file_errors", "Changes of KEYS_FILE that could not be read."),),
+    e.LimitedAlone: (
+        Counted("requests_limited_alone", "Requests whose rate one process counted alone: Redis was away or late."),
+    ),
     e.ServiceDown: (Counted("service_outages", "Outages as each user of a service saw them.", ("service", "doing")),),
     e.ServiceUp: (Counted("service_recoveries", "Outages that ended.", ("service", "doing")),),
 }

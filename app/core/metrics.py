@@ -24,7 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.core.counted import COUNTED, Counted
-from app.core.events import Event, GroupsPruned, TasksCreated, TasksPruned
+from app.core.events import Event, GroupsPruned, LimitedAlone, TasksCreated, TasksPruned
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -133,6 +133,6 @@ class _Files(Collector):
 
 
 def _tasks(event: Any) -> int:
-    if isinstance(event, TasksPruned | GroupsPruned):
+    if isinstance(event, TasksPruned | GroupsPruned | LimitedAlone):
         return event.count
     return len(event.task_ids) if hasattr(event, "task_ids") else 1

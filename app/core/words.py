@@ -32,6 +32,7 @@ LEVELS: dict[type[e.Event], int] = {
     e.ScheduleTicked: logging.DEBUG,
     e.TicksMissed: logging.WARNING,
     e.ScheduleUnreadable: logging.ERROR,
+    e.LimitedAlone: logging.DEBUG,
     e.ServiceDown: logging.ERROR,
     e.KeysGone: logging.ERROR,
     e.KeysUnreadable: logging.ERROR,
@@ -128,6 +129,8 @@ def lines(event: e.Event) -> Iterator[Line]:  # noqa: C901, PLR0912, PLR0915 - o
             yield "API keys can't be read: those of before stay valid", {"error": reason}
         case e.ServiceDown(service, doing, reason):
             yield f"{service} does not answer while {doing}; trying on", {"error": reason}
+        case e.LimitedAlone(count):
+            yield "rates limited without redis", {"requests": count}
         case e.ServiceUp(service, doing):
             yield f"{service} answers again, {doing}", {}
         case _:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from app.core.events import Emit
+from app.core.events import Emit, LimitedAlone
 from app.core.outage import Outage
 from app.queue.redis_client import CALL_SECONDS, SILENCE_SECONDS, TROUBLE, connect
 from app.utils.batcher import Batcher
@@ -55,6 +55,7 @@ class RateLimiter:
     """One process's way to the buckets. Nothing here ever makes a request fail, or wait for long."""
 
     def __init__(self, url: str, emit: Emit) -> None:
+        self._emit = emit
         self._client = connect(url, CALL_SECONDS)
         self._outage = Outage(emit, "redis", "limiting rates")
         self._silent_until = 0.0
@@ -117,6 +118,7 @@ class RateLimiter:
 
     def _take_here(self, requests: Sequence[tuple[str, int]]) -> list[Taken]:
         """What the script does, for this process alone."""
+        self._emit(LimitedAlone(len(requests)))
         now = time.monotonic()
         if len(self._full_at) > _MOST_BUCKETS:
             self._full_at = {name: full for name, full in self._full_at.items() if full > now}

@@ -1,7 +1,5 @@
 """The bare chain as processes under test: bench/limits/bare.py."""
 
-import sys
-
 import asyncpg
 
 from bench.limits.bare import TABLE
@@ -26,7 +24,7 @@ class Bare(Subject):
     def launch_consumer(self, **settings: object) -> Process:
         """Start a consumer process, and wait for nothing."""
         _ = settings
-        return self._start([sys.executable, "-m", "bench.limits.bare"])
+        return self._start(["-m", "bench.limits.bare"])
 
     async def _serve(self, consumers: list[Process]) -> None:
         """It says nothing, so: until it has done a task."""

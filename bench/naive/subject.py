@@ -1,7 +1,5 @@
 """The naive implementation as processes under test."""
 
-import sys
-
 from bench.subject import PROCESSING, Subject
 from tests.support.processes import Process
 
@@ -26,7 +24,7 @@ class Naive(Subject):
     def launch_consumer(self, **settings: object) -> Process:
         """Start a consumer process, and wait for nothing."""
         env = {name.upper(): str(value) for name, value in settings.items()}
-        return self._start([sys.executable, "-m", "bench.naive.consumer"], env=env)
+        return self._start(["-m", "bench.naive.consumer"], env=env)
 
     async def _serve(self, consumers: list[Process]) -> None:
         """It says nothing, so: until it has done a task."""

@@ -1,7 +1,6 @@
 """Callbacks that are refused: what can't, or may not, be called."""
 
 import re
-import sys
 from typing import Any
 
 import pytest
@@ -46,12 +45,12 @@ async def test_without_secrets_there_are_no_callbacks(database_url: str, redis_u
         answer = await taskmill.client.post("/group", json={"tasks": [{"content": 1}], "callback_url": url})
         _is_refused(answer, ["/callback_url"])
         assert (await taskmill.client.post("/task", json={"content": 1, "callback_url": None})).status_code == 201
-    consumer = Process([sys.executable, "-m", "app.consumer"], taskmill.env | {"CALLBACK_SECRETS": "hunter2"})
+    consumer = Process(["-m", "app.consumer"], taskmill.env | {"CALLBACK_SECRETS": "hunter2"})
     try:
         assert await consumer.exit_code() == 2
         assert re.fullmatch(r"taskmill: CALLBACK_SECRETS: must be whsec_ .+\n", consumer.output())
     finally:
-        consumer.kill()
+        await consumer.kill()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 
 from tests.support.processes import Process, service
 from tests.support.types import Connection
@@ -71,8 +70,8 @@ async def test_time_in_which_the_process_was_stopped_does_not_count(database_url
 
 async def test_a_log_that_is_blocked_too_does_not_keep_the_process() -> None:
     """The loop may be blocked by the log's own reader: the process ends without a word then."""
-    process = Process([sys.executable, "-c", SPEECHLESS], dict(os.environ))
+    process = Process(["-c", SPEECHLESS], dict(os.environ))
     try:
         assert await process.exit_code(10) == 1
     finally:
-        process.kill()
+        await process.kill()

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import socket
-import sys
 import time
 from pathlib import Path
 
@@ -109,7 +108,7 @@ async def test_the_documented_receiver_receives(database_url: str, redis_url: st
     hook = tmp_path / "hook.py"
     hook.write_text(program.replace("9000", str(port)))
     async with service(database_url, redis_url, **QUICK) as taskmill:
-        receiver = Process([sys.executable, str(hook)], taskmill.env | {"CALLBACK_SECRETS": SECRET})
+        receiver = Process([str(hook)], taskmill.env | {"CALLBACK_SECRETS": SECRET})
         taskmill.processes.append(receiver)
         await taskmill.start_consumer()
         task = await taskmill.create("x", callback_url=f"http://127.0.0.1:{port}/")

@@ -1,6 +1,7 @@
 """Kinds of one's own, from HANDLER_MODULES: retries, time, order, queues and keys, with real consumers."""
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -160,7 +161,7 @@ async def test_a_killed_consumers_key_is_free_after_its_lease(taskmill: Service)
         (await taskmill.create({"seconds": seconds}, kind="sleep", concurrency_key="k"))["id"] for seconds in (1, 0)
     ]
     await taskmill.reaches(tasks[0], "processing")
-    first.popen.kill()
+    first.signal(signal.SIGKILL)
     await taskmill.start_consumer()
     await _all_end(taskmill, tasks)
     assert (await taskmill.get(tasks[0]))["attempt"] == 2

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import re
-import sys
 from typing import Any
 
 import pytest
@@ -158,14 +157,14 @@ async def test_what_can_not_be_sent_is_refused_when_posted(live: Service, conten
 async def test_a_wrong_setting_stops_the_start(database_url: str, redis_url: str, name: str, value: str) -> None:
     """With one line that names it, and no secret."""
     env = Service(database_url, redis_url, **{name: value}).env
-    consumer = Process([sys.executable, "-m", "app.consumer"], env)
+    consumer = Process(["-m", "app.consumer"], env)
     try:
         assert await consumer.exit_code() == 2
         assert re.fullmatch(rf"taskmill: {name}: .+\n", consumer.output())
         assert "hunter2" not in consumer.output()
         assert SECRET not in consumer.output()
     finally:
-        consumer.kill()
+        await consumer.kill()
 
 
 async def test_the_documented_verification_verifies(database_url: str, redis_url: str, receiver: Receiver) -> None:

@@ -84,7 +84,7 @@ async def test_crashes_fail_their_own_tasks_alone(taskmill: Service, sql: Connec
     assert {error["code"] for error in errors.values()} == {"handler_error"}
     rows = await sql.fetch("SELECT status, attempt, lost_count, count(*) FROM tasks GROUP BY 1, 2, 3 ORDER BY 1")
     assert [tuple(row) for row in rows] == [("completed", 1, 0, 40), ("failed", 3, 0, 3)]
-    assert consumer.popen.poll() is None
+    assert consumer.exit is None
 
 
 async def test_results_progress_and_cursors_come_back(taskmill: Service, sql: Connection) -> None:

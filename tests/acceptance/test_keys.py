@@ -1,6 +1,5 @@
 """API keys on a live service: what is a key, what needs one, and what happens when the file changes."""
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -214,13 +213,13 @@ async def test_a_wrong_file_stops_the_start(live: Service, tmp_path: Path, comma
     keys = KeysFile(tmp_path / "keys.toml")
     keys.write("[[key]]\n")
     environment = live.env | {"KEYS_FILE": str(keys.path), "RUN_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    process = Process([sys.executable, "-m", *command], environment)
+    process = Process(["-m", *command], environment)
     try:
         assert await process.exit_code() == 1
         line = process.output().strip().splitlines()[-1]
         assert line.startswith(f"taskmill: {keys.path}: key 1: name: has 1 to 100")
     finally:
-        process.kill()
+        await process.kill()
 
 
 async def _answers(live: Service, headers: dict[str, str], status: int) -> bool:

@@ -119,11 +119,13 @@ async def test_checkpoints_are_seen(database_url: str, redis_url: str, sql: Any)
     """In the consumer and in its child processes."""
     await sql.execute("CREATE TABLE numbers (n int)")
     async with service(database_url, redis_url, **HANDLERS) as taskmill:
-        await taskmill.start_consumer()
         for kind in ("number_rows", "number_rows_in_child"):
-            task = await taskmill.create({"rows": 3, "step": 1, "pause": 0.3}, kind=kind)
+            task = await taskmill.create({"rows": 3, "step": 1, "pause": 0.5}, kind=kind)
             async with watching(taskmill, f"/task/{task['id']}") as watch:
+                await watch.next()
+                consumer = await taskmill.start_consumer()
                 events = await watch.rest()
+            await consumer.kill()
             seen = [event.data["progress"]["done"] for event in events if event.data["progress"]]
             assert seen == [1, 2, 3, 3]
 

@@ -55,16 +55,19 @@ async def test_events_come_without_redis(fault: str, database_url: str, redis_pr
             await redis_proxy.start()
         else:
             redis_proxy.thaw()
-        await until(lambda: _is_quick(taskmill), 5)
+        await until(lambda: _is_quick(taskmill))
         assert await _finishes(taskmill, watches[2], tasks[2]["id"]) < 0.3
 
 
 async def _is_quick(taskmill: Service) -> bool:
-    """Whether a change is told at once, as it is by Redis."""
-    task = await taskmill.create()
-    async with watching(taskmill, f"/task/{task['id']}") as watch:
-        await watch.next()
-        return await _finishes(taskmill, watch, task["id"]) < 0.2
+    """Whether changes are told at once, as by Redis: three, since the look of each second is quick by luck at times."""
+    for _ in range(3):
+        task = await taskmill.create()
+        async with watching(taskmill, f"/task/{task['id']}") as watch:
+            await watch.next()
+            if await _finishes(taskmill, watch, task["id"]) > 0.2:
+                return False
+    return True
 
 
 async def test_without_redis_one_statement_a_second_is_for_all(

@@ -50,7 +50,7 @@ async def test_postgresql_goes_and_comes_back(
         kept.append(await taskmill.create())
         for task in kept:
             await taskmill.reaches(task["id"], "completed")
-        assert consumer.popen.poll() is None
+        assert consumer.exit is None
         assert await sql.fetchval("SELECT count(*) FROM tasks WHERE status <> 'completed'") == 0
 
 

@@ -104,7 +104,7 @@ async def test_a_paused_queue_waits_and_goes_on(database_url: str, redis_url: st
         canceled = await taskmill.create({"seconds": 0}, kind="slow_sleep")
         assert (await taskmill.client.patch(f"/task/{canceled['id']}/cancel")).status_code == 200
         await taskmill.reaches(running["id"], "completed")
-        consumer.kill()
+        await consumer.kill()
         await taskmill.start_consumer()
         other = await taskmill.create({"seconds": 0}, kind="sleep")
         await taskmill.reaches(other["id"], "completed")

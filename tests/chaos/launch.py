@@ -7,30 +7,11 @@ process, as on a host whose clock is wrong, without libfaketime.
 import argparse
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 from app.utils.linux import end_with_parent
-
-MODULES = (
-    "app.consumer.__main__",
-    "app.main",
-    "uvloop",
-    "httptools",
-    "uvicorn.main",
-    "uvicorn.loops.uvloop",
-    "uvicorn.protocols.http.httptools_impl",
-    "uvicorn.lifespan.on",
-    "uvicorn.logging",
-    "encodings.idna",
-)
-
-# As in config/supervisord.conf; the listening socket is standard input.
-API = (
-    *("--factory", "app.main:create_app", "--fd", "0", "--loop", "uvloop", "--http", "httptools", "--ws", "none"),
-    *("--no-access-log", "--log-config", "config/uvicorn.log.conf.yml", "--timeout-graceful-shutdown", "10"),
-)
+from tests.support.api import APP, OPTIONS
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -40,13 +21,12 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--first", default="")
     parser.add_argument("role", choices=("api", "consumer"))
     asked = parser.parse_args(arguments)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     if asked.shift:
         importlib.import_module("tests.chaos.shifted").shift(asked.shift)
     if asked.first:
         importlib.import_module(asked.first)
     if asked.role == "api":
-        sys.argv = ["uvicorn", *API]
+        sys.argv = ["uvicorn", *APP, *OPTIONS, "10"]
         importlib.import_module("uvicorn.main").main()
         raise AssertionError("unreachable: uvicorn exits")
     sys.argv = ["app.consumer"]

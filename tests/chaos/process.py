@@ -2,10 +2,10 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from tests.chaos.zygote import MESSAGE_BYTES
+from tests.support.zygote import MESSAGE_BYTES, ROOT, start_zygote
 
-ROOT = Path(__file__).parents[2]
 _READY = {"api": "Application startup complete", "consumer": "consumer started"}
 _CONSUMER_ID = re.compile(r'"consumer_id": "([0-9a-f-]{36})"')
 
+_LAUNCH = "tests.chaos.launch"
+_NICE = 5  # so that the driver, which measures, waits for nobody's start
 _TAIL_CHARACTERS = 300  # the error is at the end
 
 Role: TypeAlias = Literal["api", "consumer"]
@@ -121,20 +122,8 @@ class Starter:
         self._living: dict[int, Process] = {}
         self._being_forked: list[Process] = []  # in the order in which the zygote was asked
         self._waiting: set[asyncio.Task[None]] = set()
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, log.open("wb") as output:
-            self._zygote = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.zygote", str(theirs.fileno()), *modules],
-                cwd=ROOT,
-                env=environment,
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        if self._socket.recv(MESSAGE_BYTES) != b"{}":
-            raise RuntimeError(f"the zygote does not start: {log.read_text()}")
+        self._zygote, self._socket = start_zygote(environment, log, (_LAUNCH, *modules))
+        os.setpriority(os.PRIO_PROCESS, self._zygote.pid, _NICE)
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._on_message)
 
     @property
@@ -147,7 +136,7 @@ class Starter:
     ) -> None:
         """Have the zygote fork it; `given` is its standard input."""
         self._being_forked.append(process)
-        request = json.dumps({"args": arguments, "env": environment}).encode()
+        request = json.dumps({"args": [_LAUNCH, *arguments], "env": environment}).encode()
         with process.log.open("wb") as output:
             socket.send_fds(self._socket, [request], [given, output.fileno()])
         await process.started.wait()
@@ -158,7 +147,7 @@ class Starter:
         """Start an interpreter for it."""
         with process.log.open("wb") as output:
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.chaos.launch", *arguments),
+                *(sys.executable, "-m", _LAUNCH, *arguments),
                 cwd=ROOT,
                 env=environment,
                 stdin=given,

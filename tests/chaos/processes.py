@@ -3,13 +3,13 @@
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.process import Exit, Process, Role, Starter, Why
+from tests.support.api import listen, url_of
 from tests.support.waiting import until
 
 START_SECONDS = 30.0
@@ -72,9 +72,8 @@ class Processes:
         self._allowed: list[_Allowed] = []
         self._starts = 0
         self.exits: list[Exit] = []  # that nobody has asked for, allowed or not
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=2_048)
-        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as config/run/api.py does
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = listen()
+        self.url = url_of(self._listener)
 
     @property
     def consumers(self) -> list[Process]:

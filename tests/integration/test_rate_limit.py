@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from app.core.events import ServiceDown, ServiceUp
+from app.core.events import LimitedAlone, ServiceDown, ServiceUp
 from app.queue import rate_limit
 from app.queue.rate_limit import BUCKETS, RateLimiter, Taken
 from tests.support.proxy import Proxy
@@ -120,6 +120,7 @@ async def test_without_redis_each_process_counts(
     assert max(times) < PATIENCE + 0.1
     assert sorted(times)[-2] < PATIENCE  # only one has waited
     await events.seen(ServiceDown)
+    assert sum(event.count for event in events.of(LimitedAlone)) == 6
     monkeypatch.setattr(rate_limit, "PATIENCE_SECONDS", 5.0)
     if how == "stopped":
         await redis_proxy.start()

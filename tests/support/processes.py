@@ -1,38 +1,56 @@
 """Real processes: the API and consumers, as in production."""
 
-import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import httpx2
 
+from tests.support.api import APP, OPTIONS, listen, url_of
+from tests.support.forking import Forked, forks
 from tests.support.waiting import until
+from tests.support.zygote import ROOT
 
-ROOT = Path(__file__).parents[2]
+__all__ = ["ROOT", "Process", "Service", "service"]
+
 START_SECONDS = 30.0
 
 
 class Process:
-    """A child process whose output can be read while it runs."""
+    """`python ARGUMENTS`, whose output can be read while it runs."""
 
-    def __init__(self, command: list[str], env: dict[str, str], pass_fds: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, arguments: Sequence[str], env: dict[str, str], given: int | None = None, *, is_forked: bool = False
+    ) -> None:
+        """`given`: its standard input. `is_forked`: from what has imported the service, which is much faster."""
         self._log = tempfile.NamedTemporaryFile(prefix="taskmill-test-", suffix=".log")  # noqa: SIM115 - lives as long
-        self.popen = subprocess.Popen(
-            command, cwd=ROOT, env=env, stdout=self._log, stderr=self._log, pass_fds=pass_fds, start_new_session=True
-        )
+        self._child: Forked | subprocess.Popen[bytes]
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+            given, output = nothing.fileno() if given is None else given, self._log.fileno()
+            if is_forked:
+                assert arguments[0] == "-m"
+                self._child = forks().fork(arguments[1:], env, given, output)
+            else:
+                command = [sys.executable, *arguments]
+                self._child = subprocess.Popen(
+                    command, cwd=ROOT, env=env, stdin=given, stdout=output, stderr=output, start_new_session=True
+                )
 
     @property
     def pid(self) -> int:
         """Process id."""
-        return self.popen.pid
+        return self._child.pid
+
+    @property
+    def exit(self) -> int | None:
+        """As in subprocess: below 0 is a signal, and None is none yet."""
+        return self._child.poll()
 
     def output(self) -> str:
         """All it has written so far."""
@@ -40,13 +58,13 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
-        self.popen.send_signal(number)
+        self._child.send_signal(number)
 
     async def exit_code(self, seconds: float = 30) -> int:
         """Wait for its end."""
         await until(self._has_ended, seconds)
-        assert self.popen.returncode is not None
-        return self.popen.returncode
+        assert self.exit is not None
+        return self.exit
 
     async def wrote(self, text: str, seconds: float = 15) -> None:
         """Wait until its output has this text."""
@@ -59,19 +77,22 @@ class Process:
         except AssertionError:
             raise AssertionError(f"{text!r} is not in its output: {self.output()[-3000:]}") from None
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """End it and what it started."""
-        if self.popen.poll() is None:
-            os.killpg(self.popen.pid, signal.SIGKILL)
-            self.popen.wait()
+        if self.exit is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            await self.exit_code()
         self._log.close()
 
     async def _has_ended(self) -> bool:
-        return self.popen.poll() is not None
+        return self.exit is not None
 
 
 class Service:
     """An API process and any number of consumers on one database, and a client of it."""
+
+    app: tuple[str, ...] = APP
+    is_forked = True  # what is a module
 
     def __init__(self, database_url: str, redis_url: str, **settings: object) -> None:
         self.env = {
@@ -87,22 +108,12 @@ class Service:
         self.client: httpx2.AsyncClient
 
     async def start_api(self) -> Process:
-        """Start an API process on a socket of its own, and the client for it."""
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen(512)
-            fd = listener.fileno()
-            command = [
-                *(sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--fd", str(fd)),
-                *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log"),
-                *("--log-config", "config/uvicorn.log.conf.yml", "--timeout-graceful-shutdown", "5"),
-            ]
-            api = self._start(command, pass_fds=(fd,))
-            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        """Start an API process, and the client for it."""
+        api = self.launch_api()
         self.client = httpx2.AsyncClient(base_url=self.url, timeout=10)
 
         async def is_live() -> bool:
-            if api.popen.poll() is not None:
+            if api.exit is not None:
                 raise AssertionError(api.output())
             try:
                 return (await self.client.get("/livez")).status_code == 200
@@ -111,6 +122,12 @@ class Service:
 
         await until(is_live, START_SECONDS)
         return api
+
+    def launch_api(self) -> Process:
+        """Start an API process on a socket of its own, and wait for nothing."""
+        with listen() as listener:
+            self.url = url_of(listener)
+            return self._start(["-m", "uvicorn", *self.app, *OPTIONS, "5"], given=listener.fileno())
 
     async def start_consumer(self, **settings: object) -> Process:
         """Start a consumer process and wait until it claims."""
@@ -121,14 +138,15 @@ class Service:
     def launch_consumer(self, **settings: object) -> Process:
         """Start a consumer process, and wait for nothing."""
         env = {name.upper(): str(value) for name, value in settings.items()}
-        return self._start([sys.executable, "-m", "app.consumer"], env=env)
+        return self._start(["-m", "app.consumer"], env=env)
 
     def launch_quarantine(self, starter: int) -> Process:
         """Start a process for suspects, as the consumer with this pid would."""
-        return self._start([sys.executable, "-m", "app.consumer.quarantined", "--quarantine", str(starter)])
+        return self._start(["-m", "app.consumer.quarantined", "--quarantine", str(starter)])
 
-    def _start(self, command: list[str], env: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()) -> Process:
-        process = Process(command, self.env | (env or {}), pass_fds)
+    def _start(self, arguments: Sequence[str], env: dict[str, str] | None = None, given: int | None = None) -> Process:
+        is_forked = self.is_forked and arguments[0] == "-m"
+        process = Process(arguments, self.env | (env or {}), given, is_forked=is_forked)
         self.processes.append(process)
         return process
 
@@ -158,7 +176,7 @@ class Service:
         if hasattr(self, "client"):
             await self.client.aclose()
         for process in self.processes:
-            await asyncio.to_thread(process.kill)
+            await process.kill()
 
     async def __aenter__(self) -> Self:
         """Enter."""

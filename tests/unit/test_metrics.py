@@ -48,7 +48,7 @@ def test_every_event_counts(metrics: Metrics, kind: type[e.Event]) -> None:
     metrics.count(event)
     after = _samples(metrics)
     expected = len(event.task_ids) if hasattr(event, "task_ids") else 1
-    if isinstance(event, e.TasksPruned | e.GroupsPruned):
+    if isinstance(event, e.TasksPruned | e.GroupsPruned | e.LimitedAlone):
         expected = event.count
     assert COUNTED[kind]
     for counted in COUNTED[kind]:

@@ -24,7 +24,7 @@ from app.core.events.handler import (
 )
 from app.core.events.keys import KeysGone, KeysTakenUp, KeysUnreadable
 from app.core.events.schedule import ScheduleTicked, ScheduleUnreadable, TicksMissed
-from app.core.events.server import ServiceDown, ServiceUp
+from app.core.events.server import LimitedAlone, ServiceDown, ServiceUp
 from app.core.events.task import (
     AttemptFailed,
     ClaimLost,
@@ -66,6 +66,7 @@ __all__ = [
     "LeaseLapsed",
     "LeaseLost",
     "LeaseRegained",
+    "LimitedAlone",
     "LoopBlocked",
     "MembersCanceled",
     "QuarantineNotStarted",

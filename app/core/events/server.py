@@ -15,6 +15,13 @@ class ServiceDown(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LimitedAlone(Event):
+    """Requests were let pass, or not, as this process counts, since Redis is away or was late."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceUp(Event):
     """PostgreSQL or Redis answers again."""
 

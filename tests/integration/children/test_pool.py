@@ -14,7 +14,7 @@ from app.core.events import ChildNotStarted, ChildReplaced, ChildStarted
 from app.handler_api.outcome import Done, Snooze
 from tests.integration.children.conftest import Pool, job, unlimited
 from tests.support.pids import are_gone, pid_in
-from tests.support.waiting import EventLog
+from tests.support.waiting import EventLog, until
 
 
 async def test_a_child_is_reused(pool: ChildPool) -> None:
@@ -118,12 +118,15 @@ async def test_close_ends_all_within_a_second(make_pool: Pool, tmp_path: Path) -
     await asyncio.gather(pool.run(job("pid"), unlimited), pid_in(file))
     pool.start_one()
     starting = asyncio.create_task(pool.run(job("nap", 60), unlimited))
-    await asyncio.sleep(0.02)
+
+    async def are_three() -> bool:
+        return len(pool._children) == 3
+
+    await until(are_three)
     pids = [child.pid for child in pool._children]
     start = time.monotonic()
     await pool.close()
     assert time.monotonic() - start < 1
-    assert len(pids) == 3
     await are_gone(*pids)
     for run in (stubborn, starting):
         run.cancel()

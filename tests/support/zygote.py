@@ -1,29 +1,66 @@
-"""`python -m tests.chaos.zygote FD MODULE...`: imports everything once, then forks service processes on request.
+"""`python -m tests.support.zygote FD MODULE...`: imports everything once, then forks `python -m` on request.
 
-A process costs more than a second of CPU to import what it runs on, and a run of chaos starts hundreds of them. What is
-forked here is a real process of its own: in a session of its own, with its own environment and log, running the very
-entry of `launch.py` that one started plainly would run. The zygote has no thread, event loop or connection.
+A process of the service costs more than a second of CPU to import what it runs on, and tests start hundreds of them.
+What is forked here is a real process of its own: in a session of its own, with its own environment and log, running the
+module as the interpreter would. The zygote has no thread, event loop or connection.
 
 On the socket FD (SOCK_SEQPACKET) each message is one JSON object. In: {"args", "env"} with two descriptors, standard
-input and output. Out, in order: {"pid"} for each request, {"pid", "exit"} for each end. End of file: all are killed.
+input and output; `args` are a module and its arguments. Out, in order: {"pid"} for each request, {"pid", "exit"} for
+each end. End of file: all are killed.
 """
 
 import gc
 import importlib
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from app.utils.linux import end_with_parent
-from tests.chaos import launch
 
+ROOT = Path(__file__).parents[2]
+_MODULES = (
+    "app.consumer.__main__",
+    "app.main",
+    "uvloop",
+    "httptools",
+    "uvicorn.main",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.lifespan.on",
+    "uvicorn.logging",
+    "encodings.idna",
+)
 MESSAGE_BYTES = 65_536
-_NICE = 5  # so that the driver, which measures, waits for nobody's start
+
+
+def start_zygote(
+    environment: Mapping[str, str], log: Path, modules: Sequence[str] = ()
+) -> "tuple[subprocess.Popen[bytes], socket.socket]":
+    """Start one that imports these modules beside the service's, and wait until it has. The socket is for requests."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, log.open("wb") as output:
+        zygote = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.zygote", str(theirs.fileno()), *modules],
+            cwd=ROOT,
+            env=environment,
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    if ours.recv(MESSAGE_BYTES) != b"{}":
+        raise RuntimeError(f"the zygote does not start: {log.read_text()}")
+    return zygote, ours
 
 
 class _Zygote:
@@ -76,9 +113,18 @@ class _Zygote:
                 os.close(descriptor)
             os.environ.clear()
             os.environ.update(request["env"])
-            code = launch.run(request["args"])
+            sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            module, *_ = sys.argv = request["args"]
+            for imported in (module, f"{module}.__main__"):  # where it is to run, it has not been imported
+                if not hasattr(sys.modules.get(imported), "__path__"):
+                    sys.modules.pop(imported, None)
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+            code = 0
         except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
+            if isinstance(end.code, str):
+                sys.stderr.write(f"{end.code}\n")
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
         except BaseException:  # noqa: BLE001 - as the interpreter does with what nobody has caught
             sys.excepthook(*sys.exc_info())
         finally:
@@ -100,10 +146,9 @@ class _Zygote:
 def main() -> None:
     """Import, say so by an empty object, and serve."""
     end_with_parent(os.getppid())
-    os.nice(_NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the driver's
     requests = socket.socket(fileno=int(sys.argv[1]))
-    for module in (*launch.MODULES, *sys.argv[2:]):
+    for module in (*_MODULES, *sys.argv[2:]):
         importlib.import_module(module)
     assert threading.active_count() == 1, "a fork would lose the other threads"
     gc.collect()
