@@ -11,7 +11,8 @@ from typing import Any, Self
 from app.consumer.channel import Answer, Job, job_message, pack, read_answer, receive
 
 _START_SECONDS = 30.0
-_LAST_WORDS_SECONDS = 1.0  # between the end of a process and that of its channel, whichever we hear of first
+_LAST_WORDS_SECONDS = 1.0  # from the end of a process to that of its channel
+_EXIT_SECONDS = 5.0  # from the end of its channel to that of the process, which says how: the host may be busy
 
 
 class ChildDiedError(Exception):
@@ -115,7 +116,7 @@ class ChildProcess:
 
     async def _death(self) -> str:
         """See to it that it is dead, and say what it died of."""
-        await asyncio.wait([self.gone], timeout=_LAST_WORDS_SECONDS)
+        await asyncio.wait([self.gone], timeout=_EXIT_SECONDS)
         self.kill()
         code = await self.gone
         if code >= 0:
