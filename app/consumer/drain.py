@@ -3,7 +3,6 @@
 import asyncio
 
 from app.consumer.parts import Parts
-from app.consumer.run import StopReason
 from app.core.errors import DatabaseUnavailableError
 from app.core.events import ConsumerDraining, ConsumerStopped, Emit, StopIncomplete
 from app.queue.finish import release
@@ -35,7 +34,7 @@ async def drain(parts: Parts, stop: StopRequest, seconds: float, emit: Emit) -> 
     if now.done():
         parts.quarantines.stop()
     now.cancel()
-    parts.executor.stop_all(StopReason.RELEASED)
+    parts.executor.give_back()
     await asyncio.wait([drained], timeout=_STOP_SECONDS)
     drained.cancel()
 

@@ -51,6 +51,7 @@ class Executor:
         self._emit = emit
         self._grace_seconds = grace_seconds
         self._on_crash = on_crash
+        self._is_giving_back = False
         self.runs: dict[UUID, Run] = {}
 
     @property
@@ -76,6 +77,8 @@ class Executor:
         run.lane.take()
         run.task = asyncio.create_task(self._execute(run))
         run.task.add_done_callback(lambda task: self._ended(run, task))
+        if self._is_giving_back:
+            self.stop(run, StopReason.RELEASED)
 
     def stop(self, run: Run, reason: StopReason) -> None:
         """Stop a handler at its current await, or its process. One that has ended is left to record its outcome."""
@@ -88,6 +91,11 @@ class Executor:
         """Stop every handler."""
         for run in list(self.runs.values()):
             self.stop(run, reason)
+
+    def give_back(self) -> None:
+        """Stop every handler, and from now on also those that a claim under way still brings."""
+        self._is_giving_back = True
+        self.stop_all(StopReason.RELEASED)
 
     def abandon(self) -> None:
         """Stop every handler and record nothing: whoever recovers the tasks decides what becomes of them."""

@@ -131,6 +131,19 @@ def test_what_runs_in_a_child_may_wait_for_the_one_consumer_that_has_some(second
     assert broken_by(lambda s: _wait(s, seconds, at=1, kind="chaos_steps_in_child")) == found
 
 
+@pytest.mark.parametrize(("priority", "is_found"), [(1, False), (2, True)], ids=["higher", "its own"])
+def test_where_one_consumer_has_children_a_low_priority_waits_for_the_others(priority: int, *, is_found: bool) -> None:
+    """A queue that is never empty comes to its low ones last; among themselves they wait as any other."""
+
+    def starved(story: Story) -> None:
+        _wait(story, CHILD_SECONDS + 1, at=1, kind="chaos_steps_in_child", priority=2)
+        story.create("ahead", 99, "x", kind="chaos_steps_in_child", priority=priority)
+        story.claim("ahead", 99.5)
+        story.complete("ahead", 99.6)
+
+    assert (waits.WAITED in broken_by(starved)) is is_found
+
+
 @pytest.mark.parametrize(
     ("others", "first", "found"),
     [

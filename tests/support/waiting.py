@@ -11,7 +11,7 @@ EventT = TypeVar("EventT", bound=Event)
 
 
 async def until(
-    fact: Callable[[], Awaitable[object]], seconds: float = 10, every: float = 0.02, what: str = ""
+    fact: Callable[[], Awaitable[object]], seconds: float = 10, every: float = 0.05, what: str = ""
 ) -> float:
     """Wait until the fact holds, which is `what` in words; the seconds it took. Fails when it does not in time."""
     start = time.monotonic()

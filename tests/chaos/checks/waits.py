@@ -98,7 +98,7 @@ def starts(index: Index) -> Iterator[Violation]:
 
 def _waits(index: Index) -> Iterator[Wait]:
     patience, suspects = Patience(index.history.injected), Suspects(index.history.transitions)
-    turns = _turns(index)
+    turns, ahead = _turns(index), _ahead_in_children(index)
     scheduled = {call.marker for verb in SCHEDULES for call in index.calls[verb]}
     for task, chain in index.chains.items():
         row = index.rows.get(task)
@@ -113,6 +113,9 @@ def _waits(index: Index) -> Iterator[Wait]:
             if row is not None and row.key:  # he waits in turn: since the last of his key has made room
                 place = bisect_left(turns[row.key], change.at)
                 due = max(due, turns[row.key][place - 1] if place else due)
+            if row is not None and row.kind in _CHILD_KINDS:  # and since the last one of a higher priority was claimed
+                place = bisect_left(ahead[row.priority], change.at)
+                due = max(due, ahead[row.priority][place - 1] if place else due)
             if due < change.at:
                 yield _wait(row, due, change, patience, suspects)
 
@@ -138,6 +141,20 @@ def _turns(index: Index) -> dict[str, Sequence[float]]:
         if row.key:
             turns[row.key] += (change.at for change in index.chains.get(row.id, ()) if _makes_room(change))
     return {key: sorted(times) for key, times in turns.items()}
+
+
+def _ahead_in_children(index: Index) -> dict[int, Sequence[float]]:
+    """For each priority, when a task of a higher one was claimed that runs in children, in order.
+
+    Theirs is the only queue that is ever full for minutes, so that priorities decide who is never reached meanwhile.
+    """
+    claims: dict[int, list[float]] = {priority: [] for priority in range(3)}
+    for row in index.rows.values():
+        if row.kind in _CHILD_KINDS:
+            at = [change.at for change in index.chains.get(row.id, ()) if change.new == "processing"]
+            for priority in range(row.priority + 1, 3):
+                claims[priority] += at
+    return {priority: sorted(times) for priority, times in claims.items()}
 
 
 def _makes_room(change: Transition) -> bool:

@@ -3,14 +3,19 @@
 import asyncio
 import contextlib
 from datetime import datetime
+from uuid import UUID
 
 import pytest
 
+from app.consumer.executor import Executor
 from app.consumer.run import StopReason
 from app.core.events import ClaimLost, HandlerStopped, HandlerStuck, TasksCompleted, TasksReleased
+from app.db.engine import Database
 from app.handler_api.context import Options, TaskContext
 from app.handler_api.outcome import Done
 from app.queue.cancel import Canceler
+from app.queue.claim import claim_due
+from tests.integration.conftest import WANTED, claimant
 from tests.integration.executor.conftest import Count, Execute, task_row
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
@@ -45,6 +50,31 @@ async def test_a_released_task_is_pending_again(
         executor.stop_all(StopReason.RELEASED)
         await events.seen(TasksReleased)
     assert tuple((await sql.fetch("SELECT status, attempt FROM tasks"))[0]) == ("pending", 4)
+
+
+async def test_what_a_claim_still_brings_is_given_back(
+    execute: Execute, database: Database, consumer_id: UUID, events: EventLog, sql: Connection
+) -> None:
+    """Its answer comes after all were told to stop: nobody would tell its handlers, and they would run to the end."""
+    begun = []
+
+    async def begins(_: Count, __: object) -> Done:
+        begun.append(True)
+        return Done()
+
+    async with execute(begins) as executor:
+        executor.give_back()
+        await events.seen(TasksReleased)
+        (claim,) = await claim_due(database, claimant(consumer_id), 1, WANTED)
+        executor.start(claim)
+        await until(lambda: _has_ended(executor))
+    assert not begun
+    assert tuple((await sql.fetch("SELECT status, attempt FROM tasks"))[0]) == ("pending", 4)
+    assert len(events.of(TasksReleased)) == 2
+
+
+async def _has_ended(executor: Executor) -> bool:
+    return not executor.runs
 
 
 async def test_an_outcome_that_comes_too_late_is_dropped(
