@@ -113,7 +113,8 @@ def _waits(index: Index) -> Iterator[Wait]:
             if row is not None and row.key:  # he waits in turn: since the last of his key has made room
                 place = bisect_left(turns[row.key], change.at)
                 due = max(due, turns[row.key][place - 1] if place else due)
-            if row is not None and row.kind in _CHILD_KINDS:  # and since the last one of a higher priority was claimed
+            is_in_queue = row is not None and row.kind in _CHILD_KINDS and change.lost_count < SUSPECT_AT
+            if row is not None and is_in_queue:  # and since the last one of a higher priority was claimed
                 place = bisect_left(ahead[row.priority], change.at)
                 due = max(due, ahead[row.priority][place - 1] if place else due)
             if due < change.at:
@@ -151,7 +152,8 @@ def _ahead_in_children(index: Index) -> dict[int, Sequence[float]]:
     claims: dict[int, list[float]] = {priority: [] for priority in range(3)}
     for row in index.rows.values():
         if row.kind in _CHILD_KINDS:
-            at = [change.at for change in index.chains.get(row.id, ()) if change.new == "processing"]
+            chain = index.chains.get(row.id, ())
+            at = [each.at for each in chain if each.new == "processing" and each.lost_count < SUSPECT_AT]
             for priority in range(row.priority + 1, 3):
                 claims[priority] += at
     return {priority: sorted(times) for priority, times in claims.items()}
