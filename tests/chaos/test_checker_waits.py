@@ -170,3 +170,18 @@ def test_who_was_lost_twice_waits_for_those_before_him_and_for_nobody_else(
         story.complete(name, 4.1 + after)
     verdict = check(story.history)
     assert set(verdict.by_rule()) - {claims.OUTLIVED} == found
+
+
+def test_who_was_lost_twice_waits_for_no_priority_in_a_queue_of_others() -> None:
+    """A quarantine runs it, and not the one consumer that serves children."""
+    story, at = good(), 4 + FIRST_SECONDS + 10
+    story.create("x", 1.2, "x", kind="chaos_steps_in_child", priority=2)
+    for lost in (1, 2):
+        story.claim("x", 1.2 + lost)
+        story.move("x", "pending", 1.7 + lost, claim_id=None, lost_count=lost)
+    story.create("ahead", at - 1, "x", 1, kind="chaos_steps_in_child", priority=0)
+    story.claim("ahead", at - 0.5)
+    story.complete("ahead", at - 0.4)
+    story.claim("x", at)
+    story.complete("x", at + 0.1)
+    assert waits.WAITED in check(story.history).by_rule()

@@ -113,8 +113,8 @@ def _waits(index: Index) -> Iterator[Wait]:
             if row is not None and row.key:  # he waits in turn: since the last of his key has made room
                 place = bisect_left(turns[row.key], change.at)
                 due = max(due, turns[row.key][place - 1] if place else due)
-            is_in_queue = row is not None and row.kind in _CHILD_KINDS and change.lost_count < SUSPECT_AT
-            if row is not None and is_in_queue:  # and since the last one of a higher priority was claimed
+            if row is not None and row.kind in _CHILD_KINDS and change.lost_count < SUSPECT_AT:
+                # He comes after those of a higher priority: since the last of them was claimed.
                 place = bisect_left(ahead[row.priority], change.at)
                 due = max(due, ahead[row.priority][place - 1] if place else due)
             if due < change.at:
