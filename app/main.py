@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from app import __version__
 from app.api.backpressure import Backpressure
@@ -58,6 +60,9 @@ from app.queue.wakeup import Wakeup
 # A request may wait behind a statement that fails before its own does: together that stays under 5 seconds.
 STATEMENT_SECONDS = 2.0
 STOP_SECONDS = 3.0
+
+# FastAPI's own, for which it looks at each request whether there is any. Metrics and traceparent are ours.
+_NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -124,6 +129,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             metrics_route(metrics, times, services),
         ],
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
     )
     app.include_router(health_router(database, wakeup))
     add_documentation(app, catalog.kinds)

@@ -37,6 +37,8 @@ FULL = "The queue is full (MAX_PENDING), or all connections to PostgreSQL are in
 NO_DATABASE = "PostgreSQL does not answer; try again after Retry-After."
 WRONG_BODY = "The body is JSON, but not what this call takes; or the Idempotency-Key was sent with another body."
 
+_JSON = b"content-type", b"application/json"
+
 # Calls of their own: what stands there is no id, so another method is answered with 405, and not with a task's 404.
 _NO_IDS = frozenset({"/task/batch", "/task/bulk"})
 
@@ -65,6 +67,7 @@ class BytesRoute(APIRoute):
         documented.__doc__ = endpoint.__doc__
         super().__init__(path, documented, methods=[method], status_code=status_code, **documentation)
         self.role = role or (Role.READ if method == "GET" else Role.WRITE)
+        success = int(status_code)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             self.admit(scope)
@@ -72,20 +75,15 @@ class BytesRoute(APIRoute):
                 reply = await endpoint(scope, receive)
             except ClientDisconnect:
                 return  # gone before its body had come, so nobody reads an answer: no fault of ours, no traceback
-            if isinstance(reply, Reply):
-                status, body, own = reply
-            elif isinstance(reply, bytes):
-                status, body, own = HTTPStatus(status_code), reply, ()
+            if isinstance(reply, bytes):
+                status, body, headers = success, reply, [_JSON, _length(reply)]
+            elif isinstance(reply, Reply):
+                status, body, headers = int(reply.status), reply.body or b"", _headers(reply)
             else:
                 await send_stream(reply, receive, send)
                 return
-            headers = [*own]
-            if body is not None:
-                if not any(name == b"content-type" for name, _ in own):
-                    headers.append((b"content-type", b"application/json"))
-                headers.append((b"content-length", str(len(body)).encode()))
-            await send({"type": "http.response.start", "status": int(status), "headers": headers})
-            await send({"type": "http.response.body", "body": body or b""})
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
 
         self.app = answer
 
@@ -101,6 +99,17 @@ class BytesRoute(APIRoute):
         if self.param_convertors and scope["path"] in _NO_IDS:
             return Match.NONE, {}
         return super().matches(scope)
+
+
+def _headers(reply: Reply) -> list[tuple[bytes, bytes]]:
+    if reply.body is None:
+        return [*reply.headers]
+    types = [] if _JSON[0] in dict(reply.headers) else [_JSON]
+    return [*reply.headers, *types, _length(reply.body)]
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % len(body)
 
 
 def problems(path: str, descriptions: Mapping[HTTPStatus, str]) -> dict[int | str, dict[str, Any]]:

@@ -43,12 +43,15 @@ _CREATE_PLAIN = _COUNTED.format(rows=INSERT_PLAIN_ROWS)
 _CREATE = _COUNTED.format(rows=INSERT_ROWS)
 
 
+def plain_columns(batch: Sequence[NewTask]) -> tuple[list[object], ...]:
+    """The arguments of INSERT_PLAIN_ROWS."""
+    return [t.id for t in batch], [t.kind for t in batch], [t.content for t in batch]
+
+
 def columns(batch: Sequence[NewTask]) -> tuple[list[object], ...]:
     """The arguments of INSERT_ROWS."""
     return (
-        [t.id for t in batch],
-        [t.kind for t in batch],
-        [t.content for t in batch],
+        *plain_columns(batch),
         [t.priority for t in batch],
         [t.run_at for t in batch],
         [_AT_ONCE if t.delay is None else t.delay for t in batch],
@@ -113,7 +116,7 @@ class Creator:
     async def insert_all(self, batch: Sequence[NewTask]) -> Sequence[Task | Exception]:
         """Insert the batch in one transaction."""
         is_plain = all(task.is_plain for task in batch)
-        statement, arguments = (_CREATE_PLAIN, columns(batch)[:3]) if is_plain else (_CREATE, columns(batch))
+        statement, arguments = (_CREATE_PLAIN, plain_columns(batch)) if is_plain else (_CREATE, columns(batch))
 
         async def write() -> list[Task]:
             created_at, count = (await self.database.fetch(statement, *arguments))[0]

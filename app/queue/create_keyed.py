@@ -11,7 +11,7 @@ from app.core.events import Emit
 from app.core.idempotency import IdempotencyKey
 from app.core.task import NewTask, Task
 from app.db.engine import Database
-from app.queue.create import INSERT_PLAIN_ROWS, INSERT_ROWS, Creator, columns, pending
+from app.queue.create import INSERT_PLAIN_ROWS, INSERT_ROWS, Creator, columns, pending, plain_columns
 from app.queue.follow_up import FollowUp
 from app.queue.idempotency import first_columns, first_cte, made
 from app.queue.persist import persist
@@ -58,7 +58,7 @@ class KeyedCreator(Creator):
         if not keyed:
             return await super().insert_all(batch)
         is_plain = all(task.is_plain for task in batch)
-        statement, arguments = (_CREATE_PLAIN, columns(batch)[:3]) if is_plain else (_CREATE, columns(batch))
+        statement, arguments = (_CREATE_PLAIN, plain_columns(batch)) if is_plain else (_CREATE, columns(batch))
         keys = first_columns([(key, [task.id]) for task, key in keyed], self._kept)
         keyed_ids = [task.id for task, _ in keyed]
 
