@@ -104,7 +104,7 @@ class Actions:
         self, create: Callable[[], Awaitable[Call]], tasks: Iterable[dict[str, Any]], *, is_repeated: bool = True
     ) -> None:
         """Create, by the same key until the outcome is known, and remember what has been made."""
-        call = await (self.insist(create) if is_repeated else create())
+        call = await (self.until_known(create) if is_repeated else create())
         if call.outcome is Outcome.FAIL:
             self.refused[f"{call.verb} {call.code}"] += 1
         for task_id, task in zip(call.ids, tasks, strict=False):  # a group's `then` has not been made yet
@@ -116,7 +116,7 @@ class Actions:
             self._groups.add(call.group)
             self._latest_groups.add(call.group)
 
-    async def insist(self, call: Callable[[], Awaitable[Call]]) -> Call:
+    async def until_known(self, call: Callable[[], Awaitable[Call]]) -> Call:
         """Call again until the outcome is known."""
         pause = _REPEAT_SECONDS
         while (done := await call()).outcome is Outcome.UNKNOWN:

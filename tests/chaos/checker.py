@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.checks import (
+    answers,
     asked,
     cancels,
     claims,
@@ -27,6 +28,7 @@ from tests.chaos.history import History, Outcome
 from tests.chaos.keeping import read_history
 
 CHECKS: tuple[Check, ...] = (
+    answers.answers,
     creates.creates,
     ticks.ticks,
     asked.asked,
@@ -37,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     claims.held,
     claims.runs,
     claims.stops,
+    claims.innocents,
     outcomes.outcomes,
     outcomes.last_words,
     cancels.cancels,
@@ -55,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
     work.keys,
     waits.waits,
     waits.starts,
+    waits.dues,
 )
 
 

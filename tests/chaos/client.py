@@ -31,7 +31,9 @@ _NOTHING = Asked()
 
 
 class Client:
-    """Calls one API over a few connections that are kept. Each method is one call, noted in `calls`, and never raises.
+    """Calls one API over a few connections that are kept. Each method is one call, noted in `calls`.
+
+    It raises only where a 2xx can't be read.
 
     A 2xx is ok. A 4xx is a refusal, so nothing was done, but for 429. All else is unknown: a 5xx is a database that did
     not answer, also to a COMMIT. What a stream of lines has answered before it broke off is known: `ids` of an unknown
@@ -136,20 +138,22 @@ class Client:
             raise
         call = call._replace(ended=time.time(), code=code, outcome=outcome_of(code))
         made = Made()
-        if media_type == _LINES and data and (call.outcome is Outcome.OK or not is_whole):
-            made, is_answered = made_by_lines(data)
-            if not is_answered or len(made.ids) < len(asked.kinds):
-                call = call._replace(outcome=Outcome.UNKNOWN)
-        elif call.outcome is Outcome.OK and code != HTTPStatus.NO_CONTENT:
-            made = made_by(data)
-        call = call._replace(
-            ids=ids or made.ids,
-            group=about_group or made.group,
-            status=made.status,
-            version=made.version,
-            counts=made.counts,
-        )
-        self._calls.append(call)
+        try:
+            if media_type == _LINES and data and (call.outcome is Outcome.OK or not is_whole):
+                made, is_answered = made_by_lines(data)
+                if not is_answered or len(made.ids) < len(asked.kinds):
+                    call = call._replace(outcome=Outcome.UNKNOWN)
+            elif call.outcome is Outcome.OK and code != HTTPStatus.NO_CONTENT:
+                made = made_by(data)
+        finally:  # an answer that can't be read is one all the same, and names no task
+            call = call._replace(
+                ids=ids or made.ids,
+                group=about_group or made.group,
+                status=made.status,
+                version=made.version,
+                counts=made.counts,
+            )
+            self._calls.append(call)
         return call
 
     async def _send(

@@ -17,6 +17,7 @@ def good() -> Story:
     _batched(story)
     _stopped(story)
     story.history.injected.append(Injected("fault", START + 6, START + 7, "consumer"))
+    story.history.injected.append(Injected("kill-api", START - 1, START + 10_000, "1"))
     return story
 
 

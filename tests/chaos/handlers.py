@@ -193,7 +193,7 @@ HANDLERS = (
     Handler(Sleep, _sleep),
     Handler(Block, _block),
     Handler(BlockInChild, _block_in_child, isolation="process", queue=CHILDREN),
-    Handler(Flaky, _flaky, max_attempts=20),
+    Handler(Flaky, _flaky, max_attempts=20, retry_base_seconds=AGAIN_SECONDS, retry_cap_seconds=1),
     Handler(Failing, _failing),
     Handler(Steps, _steps, max_attempts=1_000, retry_base_seconds=0.1, retry_cap_seconds=1),
     Handler(

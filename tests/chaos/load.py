@@ -44,6 +44,7 @@ class Load:
         self._is_paused = False
         self._pacing: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self.errors: list[str] = []  # of the clients themselves, which make none
         self._schedules: list[str] = []
 
     @property
@@ -56,10 +57,11 @@ class Load:
         self.rate = rate
         for number in range(_SCHEDULES):
             name = f"schedule-{number}-{self._actions.marker()}"
-            await self._actions.insist(partial(self._clients[0].put_schedule, name, new_schedule(name)))
+            await self._actions.until_known(partial(self._clients[0].put_schedule, name, new_schedule(name)))
             self._schedules.append(name)
             self._actions.schedule(name)
         self._pacing = asyncio.create_task(self._pace())
+        self._pacing.add_done_callback(self._note_end)
 
     def pause(self) -> None:
         """Begin no more calls. Creates whose outcome is unknown are still repeated."""
@@ -92,17 +94,21 @@ class Load:
             await sql.close()
         return stuck + ([f"{calls} calls of clients that got no certain answer"] if calls else [])
 
-    async def stop(self) -> None:
-        """Delete the schedules, let their last tasks end, and close all connections. The load must have settled."""
+    async def stop(self) -> list[str]:
+        """Delete the schedules, let their last tasks end, and close all connections. The load must have settled.
+
+        What has not ended, as settle().
+        """
         works = list(self._under_way) + ([self._pacing] if self._pacing else [])
         for work in works:
             work.cancel()
         await asyncio.gather(*works, return_exceptions=True)
         for name in self._schedules:
-            await self._actions.insist(partial(self._clients[0].delete_schedule, name))
-        await self.settle(_LAST_SECONDS)
+            await self._actions.until_known(partial(self._clients[0].delete_schedule, name))
+        stuck = await self.settle(_LAST_SECONDS)
         for client in self._clients:
             await client.close()
+        return stuck
 
     async def _pace(self) -> None:
         owed = 0.0  # tasks
@@ -116,7 +122,12 @@ class Load:
                 owed -= tasks
                 doing = asyncio.create_task(work)
                 self._under_way.add(doing)
-                doing.add_done_callback(self._under_way.discard)
+                doing.add_done_callback(self._note_end)
+
+    def _note_end(self, work: "asyncio.Task[None]") -> None:
+        self._under_way.discard(work)
+        if not work.cancelled() and (error := work.exception()):
+            self.errors.append(f"a client's own error: {error!r}")
 
 
 async def _unended(sql: Connection) -> list[str]:

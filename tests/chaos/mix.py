@@ -7,6 +7,7 @@ from typing import Any
 THEN_INDEX = -1
 KEYS = 40  # concurrency keys; one task at a time of each
 LONGEST_DELAY_SECONDS = 3.0
+OUTLASTING_SECONDS, OUTWAITING_SECONDS = 6.0, 20.0  # than any member of a group may live on that is to stop
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.005, 2.0
 _PRIORITIES = ("high", "low")
 
@@ -62,11 +63,20 @@ def new_tasks(random: Random, marker: str, count: int) -> list[dict[str, Any]]:
 def new_group(random: Random, marker: str, count: int) -> dict[str, Any]:
     """A group as POST /group takes it, with a task to follow."""
     then = {"kind": "chaos_then", "content": {"marker": marker, "index": THEN_INDEX}}
-    return {
-        "tasks": new_tasks(random, marker, count),
-        "on_failure": random.choice(("continue", "cancel_rest")),
-        "then": then,
-    }
+    tasks, on_failure = new_tasks(random, marker, count), random.choice(("continue", "cancel_rest"))
+    if on_failure == "cancel_rest" and random.random() < 0.5:
+        tasks += _never_done(marker, count)
+    return {"tasks": tasks, "on_failure": on_failure, "then": then}
+
+
+def _never_done(marker: str, first: int) -> list[dict[str, Any]]:
+    """One member that fails at once, and two that would end, or begin, long after that if they were not canceled."""
+    contents = [{"marker": marker, "index": first + number} for number in range(3)]
+    return [
+        {"kind": "chaos_failing", "content": contents[0], "priority": "high"},
+        {"kind": "chaos_sleep", "content": contents[1] | {"seconds": OUTLASTING_SECONDS}},
+        {"kind": "chaos_noop", "content": contents[2], "delay_seconds": OUTWAITING_SECONDS},
+    ]
 
 
 def new_schedule(marker: str) -> dict[str, Any]:

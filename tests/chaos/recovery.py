@@ -32,10 +32,6 @@ WHERE extract(epoch FROM audit.at) > gone.at
 """
 _LIVE = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')"
 _HELD = "SELECT count(*) FROM tasks WHERE status = 'processing' AND consumer_id = ANY($1::uuid[])"
-_FAILED = """
-SELECT id::text FROM tasks WHERE status = 'failed' AND error ->> 'code' = 'consumer_lost' AND kind <> 'chaos_poison'
-ORDER BY id
-"""
 
 
 class Gone(NamedTuple):
@@ -53,8 +49,8 @@ class Left(NamedTuple):
     seconds: float
     status: str  # what it became
     is_lost: bool  # taken away by a recovery
-    is_burnt: bool  # pending again, with one attempt less
-    is_released: bool  # pending again, with as many as before
+    is_burnt: bool  # pending again, and an attempt is used up
+    is_released: bool  # pending again, with as many attempts left as before
 
     @property
     def is_under_way(self) -> bool:
@@ -147,8 +143,3 @@ async def recovery(sql: Connection, gone: Sequence[Gone]) -> Recovery:
     rows = await sql.fetch(_LEFT, [each.consumer for each in gone], [each.at for each in gone])
     await sql.execute("RESET enable_nestloop")
     return Recovery(gone, [Left(*row) for row in rows], await held_by(sql, [each.consumer for each in gone]))
-
-
-async def innocents_failed(sql: Connection) -> list[str]:
-    """Tasks that were given up as lost, though they kill nobody."""
-    return [f"task {row[0]} failed as consumer_lost" for row in await sql.fetch(_FAILED)]

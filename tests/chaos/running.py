@@ -32,6 +32,7 @@ async def running(folder: Path, seed: int, build: str = "normal") -> AsyncIterat
     async with chaos_servers(folder) as servers:
         sql = await servers.connect()
         await install(sql)
+        await sql.close()
         linked = {role: _through(servers, role) for role in ("api", "consumer")}
         processes = Processes(
             logs,
@@ -48,7 +49,7 @@ async def running(folder: Path, seed: int, build: str = "normal") -> AsyncIterat
             urls = [processes.url, servers.aim_clients(*_address(processes.url))]
             load = Load(urls, history, Random(f"{seed}:load"), servers.connect)
             async with watched_lateness(servers.connect) as lateness:
-                yield Scene(servers, processes, load, history, runs, lateness, sql)
+                yield Scene(servers, processes, load, history, runs, lateness)
         finally:
             await processes.stop_all()
 

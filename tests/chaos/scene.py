@@ -11,7 +11,6 @@ from tests.chaos.lateness import Lateness
 from tests.chaos.load import Load
 from tests.chaos.processes import Processes
 from tests.chaos.servers import ChaosServers
-from tests.support.types import Connection
 
 BEAT_SECONDS, LEASE_SECONDS, POLL_SECONDS = 0.5, 2.5, 0.5
 SWEEP_SECONDS = POLL_SECONDS * 1.1  # jittered
@@ -29,7 +28,6 @@ class Scene:
     history: History
     runs: Path  # folder in which handlers note their runs: CHAOS_FOLDER
     lateness: Lateness  # of this machine, which no fault is to blame for
-    sql: Connection  # straight to PostgreSQL, past all links; broken by its crashes: servers.connect() makes another
 
     @contextmanager
     def injecting(self, fault: str, target: str) -> Iterator[None]:

@@ -96,7 +96,8 @@ class Story:
             "version": 0,
             "group": "",
         }
-        call = Call(verb=verb, invoked=START + at, ended=START + at + 0.1, ids=ids, **(known | fields))
+        ended = {"ended": START + at + 0.1}
+        call = Call(verb=verb, invoked=START + at, ids=ids, **(known | ended | fields))
         self.history.calls.append(call)
 
     @property

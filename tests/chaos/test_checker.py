@@ -9,6 +9,7 @@ import pytest
 
 from tests.chaos.checker import check
 from tests.chaos.checks import (
+    answers,
     asked,
     cancels,
     claims,
@@ -26,6 +27,7 @@ from tests.chaos.good import broken_by, good
 from tests.chaos.history import Outcome, Run
 from tests.chaos.keeping import read_history, write_history
 from tests.chaos.story import START, Story
+from tests.chaos.test_checker_answers import CASES as ANSWERS
 from tests.chaos.test_checker_creates import CASES as CREATES
 from tests.chaos.test_checker_groups import CASES as GROUPS
 from tests.chaos.test_checker_outcomes import CASES as OUTCOMES
@@ -97,6 +99,17 @@ def _died_too_often(story: Story) -> None:
     story.move("poison", "failed", 1.2, lost_count=1, code="consumer_lost")
 
 
+def _thrown_away(story: Story) -> None:
+    """An innocent that was lost three times, and so not left to run alone."""
+    story.create("innocent", 1, "innocent")
+    story.call("create", 1, marker="innocent", outcome=Outcome.UNKNOWN)
+    for lost in (1, 2, 3):
+        story.claim("innocent", 1 + lost / 10)
+        if lost < claims.MAX_LOST:
+            story.move("innocent", "pending", 1.05 + lost / 10, lost_count=lost, claim_id=None, code="consumer_lost")
+    story.move("innocent", "failed", 1.35, lost_count=3, code="consumer_lost")
+
+
 def _second_start(story: Story) -> None:
     story.history.runs.append(Run(START + 1.5, "plain", "plain-1", 1, "start", 2))
 
@@ -138,7 +151,8 @@ CASES: dict[str, tuple[Spoil, set[str]]] = {
     ),
     "an attempt too many": (lambda s: s.edit_change("unknown", 2, attempt=2), {claims.MISCOUNTED, moves.ELSEWHERE}),
     "a loss too many": (lambda s: s.edit_change("recovered", 2, lost_count=2), {claims.MISCOUNTED}),
-    "given up too early": (_died_too_often, {claims.MISCOUNTED}),
+    "given up too early": (_died_too_often, {claims.MISCOUNTED, claims.THROWN_AWAY}),
+    "an innocent given up": (_thrown_away, {claims.THROWN_AWAY}),
     "two runs under one claim": (_second_start, {claims.TWO_STARTS}),
     "a run that nobody has claimed": (
         lambda s: s.history.runs.append(Run(START, "plain", "other", 1, "start", 2)),
@@ -163,8 +177,8 @@ def test_each_wrong_is_called_by_its_name(name: str) -> None:
 
 def test_each_rule_has_its_case() -> None:
     """No rule goes untried."""
-    modules = asked, cancels, claims, creates, group_times, groups, moves, outcomes, reads, ticks, waits, work
-    cases = CASES | CREATES | GROUPS | OUTCOMES | SEEN | WAITS | WORK
+    modules = answers, asked, cancels, claims, creates, group_times, groups, moves, outcomes, reads, ticks, waits, work
+    cases = CASES | ANSWERS | CREATES | GROUPS | OUTCOMES | SEEN | WAITS | WORK
     rules = {
         value
         for module in modules

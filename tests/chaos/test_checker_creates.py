@@ -112,6 +112,10 @@ CASES: dict[str, tuple[Callable[[Story], Any], set[str]]] = {
         lambda s: s.call("schedule", 4, "plain", marker="schedule", code=201),
         {creates.LOST},
     ),
+    "two tasks of a schedule for one call": (
+        lambda s: _canceled_twin(s, "new", marker="schedule"),
+        {creates.DUPLICATED},
+    ),
     "a schedule that does not tick": (
         lambda s: s.call("delete_schedule", 110, marker="schedule", code=204),
         {ticks.SILENT},

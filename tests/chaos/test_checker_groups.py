@@ -47,7 +47,7 @@ def _retried_and_canceled(story: Story, retried_at: float, ended_at: float) -> N
     story.complete("a", 31.1)
     canceled = {"ended_at": START + ended_at, "canceled_at": START + 30.05, "then_id": "then-g"}
     story.history.groups.append({"id": "g", "total": 2, "on_failure": "continue", **canceled})
-    story.history.injected.append(Injected("redis-down", START + 20, START + 31, "redis"))
+    story.history.injected.append(Injected("freeze", START + 20, START + 31, "consumer"))
 
 
 def _rest_goes_on(story: Story) -> None:
@@ -100,6 +100,10 @@ CASES: dict[str, tuple[Callable[[Story], Any], set[str]]] = {
     "counts that never were": (
         lambda s: s.edit_group_read(counts=(2, 0, 1, 1, 0, 0)),
         {groups.MISREAD},
+    ),
+    "a canceled group whose members are told to be live": (
+        lambda s: s.call("cancel_group", 5.3, group=GROUP, counts=(2, 0, 1, 1, 0, 0)),
+        {group_times.UNCANCELED, groups.MISREAD},
     ),
     # Cancels.
     "a group's cancel without effect": (

@@ -25,7 +25,7 @@ def _wait(story: Story, seconds: float, at: float = 100, **columns: Any) -> None
 
 def _killed(story: Story) -> None:
     """A consumer dies every other second."""
-    story.history.injected = [
+    story.history.injected += [
         Injected("kill-consumer", at, at + 0.05, "c") for at in range(int(START), int(START) + 1_000, 2)
     ]
 
@@ -33,6 +33,12 @@ def _killed(story: Story) -> None:
 def _starved(story: Story) -> None:
     _killed(story)
     _wait(story, TOUCHED_SECONDS + 0.1)
+
+
+def _starved_of_hints(story: Story) -> None:
+    """Redis is down, and everybody polls."""
+    story.history.injected.append(Injected("redis-down", START + 90, START + 150, "redis"))
+    _wait(story, CALM_SECONDS + 0.1)
 
 
 def _starved_again(story: Story) -> None:
@@ -78,11 +84,18 @@ def _nobody_waits(story: Story) -> None:
 CASES: dict[str, tuple[Callable[[Story], Any], set[str]]] = {
     "a long wait": (lambda s: _wait(s, CALM_SECONDS + 0.1), {waits.WAITED}),
     "starved while consumers die": (_starved, {waits.WAITED}),
+    "starved while Redis is down": (_starved_of_hints, {waits.WAITED}),
     "starved after it was given back": (_starved_again, {waits.WAITED}),
     "starved of its key, which nobody holds": (lambda s: _wait(s, 4, concurrency_key="key"), {waits.WAITED}),
     "starved of its key, though others are canceled": (_starved_by_a_claim, {waits.WAITED}),
     "a tick that comes late": (lambda s: _tick(s, CALM_SECONDS + 0.1), {waits.WAITED}),
     "claimed too early": (lambda s: _wait(s, 1, run_at=START + 200), {waits.EARLY}),
+    "recovered, and due later": (lambda s: s.edit_change("recovered", 2, run_at=START + 4.05), {waits.PUT_OFF}),
+    "given back, and due later": (lambda s: s.edit_change("released", 2, run_at=START + 3.25), {waits.PUT_OFF}),
+    "tried again later than its kind says": (
+        lambda s: s.edit_change("failed", 2, run_at=START + 604),
+        {waits.PUT_OFF},
+    ),
     "no wait at all": (_nobody_waits, {waits.UNMEASURED}),
 }
 
@@ -97,7 +110,7 @@ def test_each_wrong_is_called_by_its_name(name: str) -> None:
 def test_a_wait_may_take_a_fault_and_its_recovery() -> None:
     """What touches it allows for more; and where nobody was there to claim, for as long as that was so."""
     story = good()
-    story.history.injected.append(Injected("redis-kill", START + 101, START + 102, "redis"))
+    story.history.injected.append(Injected("kill-consumer", START + 101, START + 102, "consumer"))
     _wait(story, TOUCHED_SECONDS - 0.1)
     verdict = check(story.history)
     assert not verdict.violations

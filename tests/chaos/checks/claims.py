@@ -6,9 +6,11 @@ from tests.chaos.checks.index import Index, Violation, clock, said
 from tests.chaos.history import Transition
 
 REUSED, UNCLAIMED, FOREIGN, MISCOUNTED = "claim used twice", "no claim", "claim of another", "miscounted"
+THROWN_AWAY = "given up as lost, though it kills nobody"
 TWO_STARTS, UNKNOWN_RUN, OUTLIVED = "two runs under a claim", "run without a claim", "run that outlives its claim"
 STOP_SECONDS = 30.0  # for a handler to stop after its claim: a freeze, or some blocked loops, and a lease
 MAX_LOST = 3  # as the processes are told
+_POISON = "chaos_poison"  # the only kind that kills who runs it
 
 
 def fresh(index: Index) -> Iterator[Violation]:
@@ -33,6 +35,13 @@ def held(index: Index) -> Iterator[Violation]:
             if (change.attempt, change.lost_count) not in _counts(change, attempt, lost):
                 yield Violation(MISCOUNTED, f"{said(change)}, after attempt {attempt}, lost {lost}")
             attempt, lost = change.attempt, change.lost_count
+
+
+def innocents(index: Index) -> Iterator[Violation]:
+    """Who was lost twice runs alone, so that only what kills its process is ever given up."""
+    for change in index.history.transitions:
+        if change.new == "failed" and change.error_code == "consumer_lost" and index.kind_of(change.task) != _POISON:
+            yield Violation(THROWN_AWAY, said(change))
 
 
 def _counts(change: Transition, attempt: int, lost: int) -> list[tuple[int, int]]:

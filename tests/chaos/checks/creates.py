@@ -1,6 +1,6 @@
 """Creates, as for a total queue: what was acknowledged is there once, and what nobody asked for is not."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,9 +48,10 @@ def count_creates(index: Index) -> Creates:
         found.acknowledged += len(call.ids)
         found.lost += [_lost(task, call) for task in call.ids if index.marker_of(task) != call.marker]
     scheduled = {call.marker for verb in SCHEDULES for call in index.calls[verb]}
+    by_hand = Counter(call.marker for call in index.calls["schedule"] if call.outcome is not Outcome.FAIL)
     for marker, rows in made.items():
         if marker in scheduled:
-            _judge_ticks(found, marker, rows)
+            _judge_ticks(found, marker, rows, by_hand[marker])
         else:
             found.unexpected += [_shown(row) for row in rows if not _is_ours(index, row)]
     return found
@@ -112,13 +113,22 @@ def _is_unborn(group: Mapping[str, Any]) -> bool:
     return not group["ended_at"] or bool(group["canceled_at"])
 
 
-def _judge_ticks(found: Creates, name: str, rows: list[Row]) -> None:
-    """A tick's task is due at the tick, a whole minute; what a client has run is not, but for one in 60 million."""
+def _judge_ticks(found: Creates, name: str, rows: list[Row], asked: int) -> None:
+    """A tick's task is due at the tick, a whole minute; what a client has run is not, but for one in 60 million.
+
+    Of those there are at most as many as clients have asked for.
+    """
     ticks: dict[float, Row] = {}
+    others = 0
     for row in rows:
-        if row.run_at % TICK_SECONDS == 0 and row.run_at in ticks:
+        if row.run_at % TICK_SECONDS:
+            others += 1
+        elif row.run_at in ticks:
             found.duplicated.append(f"schedule {name}, tick {clock(row.run_at)}: {ticks[row.run_at].id} and {row.id}")
-        ticks[row.run_at] = row
+        else:
+            ticks[row.run_at] = row
+    if others > asked:
+        found.duplicated.append(f"schedule {name}: {others} tasks between ticks, and {asked} were asked for")
 
 
 def _is_ours(index: Index, row: Row) -> bool:

@@ -114,6 +114,10 @@ class Index:
         """Of the intent that has made this task; "" where there is no such task."""
         return self.rows[task].marker if task in self.rows else ""
 
+    def kind_of(self, task: str) -> str:
+        """Of this task; "" where there is no such one."""
+        return self.rows[task].kind if task in self.rows else ""
+
     def stops_at_failure(self, group: str) -> bool:
         """Whether the rest of a group is to be canceled when a member fails, as its client has asked for it.
 

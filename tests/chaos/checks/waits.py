@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 from app.queue.claim import SUSPECT_AT
@@ -17,11 +18,13 @@ from tests.chaos.checks.ticks import SCHEDULES, TICK_SECONDS
 from tests.chaos.history import Transition
 
 WAITED, UNMEASURED, EARLY = "waited too long", "no wait was measured", "claimed before it was due"
+PUT_OFF = "due later than it must be"
 
 # These kinds have a single consumer here, which dies as often as any other, and starts its child processes anew: on a
 # busy machine that takes as long as the time from one of its deaths to the next.
 CHILD_SECONDS = 240.0
 _CHILD_KINDS = frozenset(handler.kind for handler in handlers.HANDLERS if handler.queue == handlers.CHILDREN)
+_PAUSES = {handler.kind: handler.retry_cap_seconds for handler in handlers.HANDLERS}  # before the next attempt, at most
 _CLOCK_SECONDS = 0.001
 
 
@@ -94,6 +97,15 @@ def starts(index: Index) -> Iterator[Violation]:
     for change in index.history.transitions:
         if change.new == "processing" and change.run_at > change.at + _CLOCK_SECONDS:
             yield Violation(EARLY, f"{said(change)}, due at {clock(change.run_at)}")
+
+
+def dues(index: Index) -> Iterator[Violation]:
+    """Who was recovered or given back is due at once, and who is tried again within the pause that his kind has."""
+    for change in index.history.transitions:
+        if (change.old, change.new) == ("processing", "pending"):
+            pause = _PAUSES.get(index.kind_of(change.task), inf) if change.claim else 0.0
+            if change.run_at > change.at + pause + _CLOCK_SECONDS:
+                yield Violation(PUT_OFF, f"{said(change)}, due at {clock(change.run_at)}")
 
 
 def _waits(index: Index) -> Iterator[Wait]:

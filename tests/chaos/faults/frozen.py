@@ -5,6 +5,8 @@ import json
 import signal
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from functools import partial
 from random import Random
 
 from tests.chaos.client import Client
@@ -15,6 +17,8 @@ from tests.chaos.process import Process, Why
 from tests.chaos.recovery import IN_TIME, Gone, recovery
 from tests.chaos.scene import LEASE_SECONDS, Scene
 from tests.chaos.spread import spread
+from tests.support.types import Connection
+from tests.support.waiting import until
 
 _AT_ONCE = 5  # of six consumers: one must be left to take over
 _API_EVERY = 3  # rounds: then an API is frozen beside them
@@ -22,11 +26,15 @@ _FROZEN_SECONDS = 2 * LEASE_SECONDS
 # Asleep when its consumer is frozen, over when that one wakes; and until after that run by another.
 _LASTING_SECONDS = 3.6
 _EXIT_SECONDS = 5.0  # after SIGCONT: a beat, which finds no row, and its end
+_AGAIN_SECONDS = 5.0  # for second runs to end
 _SOME = 5  # freezes, after which some outcome must have been refused
 
 _SECOND_RUNS = """
 SELECT count(*) FROM tasks
 WHERE id = ANY($1::uuid[]) AND status = 'processing' AND lost_count = 1 AND consumer_id <> ALL($2::uuid[])
+"""
+_LOST_ONCE = """
+SELECT EXISTS (SELECT FROM tasks WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing') AND lost_count = 1)
 """
 _IS_REGISTERED = "SELECT EXISTS (SELECT FROM consumers WHERE id = $1::uuid)"
 
@@ -103,6 +111,9 @@ async def _freeze(scene: Scene, dose: int, random: Random) -> Finding:
             await freezes.freeze(victims, apis, lasting.ids)
             if finding.injected >= dose:
                 break
+            # Lost a second time they would run one by one, hundreds of them, for minutes.
+            with suppress(AssertionError):
+                await until(partial(_have_ended, sql, lasting.ids), _AGAIN_SECONDS)
     await scene.processes.all_work()
     found = await recovery(sql, freezes.gone)
     await sql.close()
@@ -120,6 +131,11 @@ async def _freeze(scene: Scene, dose: int, random: Random) -> Finding:
     if not freezes.refused and finding.injected >= _SOME:
         finding.violations.append("no outcome was refused, so the fence had nothing to do")
     return finding
+
+
+async def _have_ended(sql: Connection, ids: Collection[str]) -> bool:
+    """Their second runs, where the first was lost."""
+    return not await sql.fetchval(_LOST_ONCE, list(ids))
 
 
 def _dropped(log: str) -> set[str]:

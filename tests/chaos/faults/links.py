@@ -8,22 +8,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
 
 from tests.chaos.fault import Fault, Finding
 from tests.chaos.links import Link
 from tests.chaos.probe import BACK_SECONDS, START_SECONDS, Probe
 from tests.chaos.process import Why
+from tests.chaos.scene import BEAT_SECONDS, LEASE_SECONDS, Scene
 from tests.chaos.spread import spread
 from tests.chaos.users import at_work_again, users_of
-
-if TYPE_CHECKING:
-    from tests.chaos.scene import Scene
 
 SLOW_SECONDS = 1.0  # each way
 _DOSE = 200
 _LONG_ONE_IN = 10
 _LONG_SECONDS = 4.0  # longer than a lease
+_DEADLY_CUT_SECONDS = LEASE_SECONDS - 2 * BEAT_SECONDS  # the last beat was one before, and the next is one after it
 _LOOK_SECONDS = 0.05
 _BEATS_GO_BY = "consumer-postgres"
 _BEAT_ANSWER_SECONDS = 1.0
@@ -51,7 +49,7 @@ def _slow(link: Link, _: Random) -> None:
 
 
 async def _inject(
-    name: str, do: Break, shortest: float, longest: float, scene: "Scene", dose: int, random: Random
+    name: str, do: Break, shortest: float, longest: float, scene: Scene, dose: int, random: Random
 ) -> Finding:
     """Break some links at once, heal them, and wait for everybody behind them to be at work again."""
     finding, links = Finding(), scene.servers.links
@@ -68,14 +66,13 @@ async def _inject(
             chosen = [links[link] for link in random.sample(sorted(links), count)]
             users = {link.name: await _users(scene, link) for link in chosen}
             before = {link.name: link.harmed for link in chosen}
-            with _may_die(scene, name, users), scene.injecting(name, ", ".join(users)):
+            is_long = random.randrange(_LONG_ONE_IN) == 0
+            seconds = _LONG_SECONDS if is_long else random.uniform(shortest, longest)
+            with _may_die(scene, name, users, seconds), scene.injecting(name, ", ".join(users)):
                 for link in chosen:
                     do(link, random)
-                is_long = random.randrange(_LONG_ONE_IN) == 0
-                await asyncio.sleep(_LONG_SECONDS if is_long else random.uniform(shortest, longest))
-                await _has_harmed(chosen, before)
-                for link in chosen:
-                    link.heal()
+                await asyncio.sleep(seconds)
+                await _heal(chosen, before)
             harmed.update(link.name for link in chosen if users[link.name] and link.harmed > before[link.name])
             finding.injected = harmed.total()
             await _note_return(finding, scene, chosen, users, backs)
@@ -98,27 +95,33 @@ async def _inject(
     return finding
 
 
-def _may_die(scene: "Scene", fault: str, links: Collection[str]) -> AbstractContextManager[None]:
-    """Who has no way to PostgreSQL may be declared dead: he hears of it when there is one again, by his next beat."""
-    if _BEATS_GO_BY not in links:
+def _may_die(scene: Scene, fault: str, links: Collection[str], seconds: float) -> AbstractContextManager[None]:
+    """Who has no way to PostgreSQL may be declared dead: he hears of it when there is one again, by his next beat.
+
+    Not for answers that were cut for less than a lease: he knows at once that he has none, and beats again.
+    """
+    if _BEATS_GO_BY not in links or (fault == "link-cut" and seconds < _DEADLY_CUT_SECONDS):
         return nullcontext()
     return scene.processes.allowing(
         Why.DECLARED_DEAD, fault, only_linked=True, afterwards_seconds=BACK_SECONDS + _BEAT_ANSWER_SECONDS
     )
 
 
-async def _has_harmed(links: Sequence[Link], before: Mapping[str, int]) -> None:
-    """Wait until those that are to cut an answer have had one to cut."""
+async def _heal(links: Sequence[Link], before: Mapping[str, int]) -> None:
+    """Heal them; one that is to cut an answer as soon as it has had one to cut."""
     give_up = time.monotonic() + _HARM_SECONDS
-    while time.monotonic() < give_up:
-        if not any(link.cuts_left and link.harmed == before[link.name] for link in links):
-            return
+    broken = list(links)
+    while broken:
+        for link in list(broken):
+            if not link.cuts_left or link.harmed > before[link.name] or time.monotonic() > give_up:
+                link.heal()
+                broken.remove(link)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _note_return(
     finding: Finding,
-    scene: "Scene",
+    scene: Scene,
     links: Sequence[Link],
     users: Mapping[str, set[int]],
     backs: Mapping[str, list[float]],
@@ -138,7 +141,7 @@ async def _note_return(
             )
 
 
-async def _users(scene: "Scene", link: Link) -> set[int]:
+async def _users(scene: Scene, link: Link) -> set[int]:
     """Those that use a link, as soon as there are any: some may just have been started anew."""
     give_up = time.monotonic() + BACK_SECONDS
     while True:
@@ -148,7 +151,7 @@ async def _users(scene: "Scene", link: Link) -> set[int]:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _kept(scene: "Scene") -> set[int]:
+def _kept(scene: Scene) -> set[int]:
     """Processes that always have something to ask, and this one: a quarantine may be silent for longer."""
     return {process.pid for process in (*scene.processes.consumers, *scene.processes.apis)} | {os.getpid()}
 

@@ -32,7 +32,6 @@ async def crash(scene: "Scene", dose: int, random: Random) -> Finding:
             finding.injected += 1
             await note_return(finding, probe, time.time(), backs, f"PostgreSQL's return ({how.name})")
             await asyncio.sleep(random.uniform(0.3, 2.5))
-    scene.sql = await scene.servers.connect()
     await conclude(finding, probe, scene, backs)
     return finding
 

@@ -43,7 +43,6 @@ async def disk_full(scene: "Scene", dose: int, random: Random) -> Finding:
         panics += pid != scene.servers.postgresql.pid
 
     finding = await _repeat(scene, dose, "disk-full", once)
-    scene.sql = await scene.servers.connect()
     finding.facts["PostgreSQL had to be started again"] = f"{panics} times"
     return finding
 
