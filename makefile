@@ -65,8 +65,8 @@ chaos: .venv/dev.stamp ## break a running service on purpose and check its histo
 client-check: ## generate a TypeScript client from URL's /openapi.json, and drive that service with it (needs npm)
 	cd clients/typescript && npm ci --silent && TASKMILL_URL=$(URL) npm run --silent check
 
-# Needs wrk. The peers are installed once, each into an environment of its own below data/bench.
-bench: .venv/dev.stamp ## measure beside a naive implementation, peers and limits; writes docs/performance.md (three quarters of an hour)
+# Needs wrk and redis-benchmark. The peers are installed once, each into an environment of its own below data/bench.
+bench: .venv/dev.stamp ## measure beside a naive implementation, peers and limits; writes docs/performance.md (some 50 minutes)
 	@.venv/bin/python -m bench $(if $(ONLY),--only $(ONLY))
 
 bench-quick: .venv/dev.stamp ## less of that, in 5 minutes: to see that it works; writes below data/bench only

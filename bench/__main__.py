@@ -1,9 +1,9 @@
 """Measure Taskmill beside a naive implementation, other task queues and the limits of the machine.
 
 All on the same servers, in turns: embedded PostgreSQL with fsync on and embedded Valkey, or those of DATABASE_URL and
-REDIS_URL, where databases are made and dropped again. Takes three quarters of an hour, and writes docs/performance.md
-anew from what it found. `--quick` takes some 5 minutes, with fewer rounds, rows and peers, and writes below data/bench
-only.
+REDIS_URL, where databases are made and dropped again, and of Redis' own some are emptied. Takes some 50 minutes, and
+writes docs/performance.md anew from what it found. `--quick` takes some 5 minutes, with fewer rounds, rows and peers,
+and writes below data/bench only.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from pathlib import Path
 from types import FrameType
 
 from bench import results as store
-from bench.load import NoWrkError, require_wrk
-from bench.machine import machine, versions
+from bench.machine import commit, loop_ms, machine, stolen_ticks, versions
 from bench.parts import PARTS
 from bench.report import write_report
 from bench.results import Part, Results
 from bench.run import FULL, QUICK, Dose, Run
 from bench.servers import tcp_servers
+from bench.tools import MissingToolError, require_tools
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data" / "bench"
@@ -38,8 +38,8 @@ def main() -> int:
         _report(_earlier(file, dose), dose)
         return 0
     try:
-        require_wrk()
-    except NoWrkError as error:
+        require_tools()
+    except MissingToolError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
@@ -65,13 +65,21 @@ def _measure(names: list[str], dose: Dose, results: Results, file: Path) -> None
         results.versions = asyncio.run(versions(servers))
         for number, name in enumerate(names, start=1):
             print(f"[{time.monotonic() - begin:5.0f} s] {number}/{len(names)} {name} ...", flush=True)
-            run, started = Run(servers, dose), time.monotonic()
+            run, speed, (stolen, ticks), started = Run(servers, dose), loop_ms(), stolen_ticks(), time.monotonic()
             try:
                 PARTS[name](run)
             except Exception as error:  # noqa: BLE001 - a finding, not the end of the run
                 run.fail(name, error)
-            when = datetime.now(UTC).isoformat(timespec="seconds")
-            results.parts[name] = Part(run.figures, run.failures, when, round(time.monotonic() - started, 1))
+            seconds, (stolen_since, ticks_since) = time.monotonic() - started, stolen_ticks()
+            results.parts[name] = Part(
+                run.figures,
+                run.failures,
+                when=datetime.now(UTC).isoformat(timespec="seconds"),
+                seconds=round(seconds, 1),
+                commit=commit(),
+                loop_ms=round(speed, 1),
+                stolen=round(100 * (stolen_since - stolen) / max(1, ticks_since - ticks), 2),
+            )
             store.write(results, file)
     print(f"[{time.monotonic() - begin:5.0f} s] done; the figures are in {file.relative_to(ROOT)}", flush=True)
 

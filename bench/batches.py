@@ -16,6 +16,7 @@ from bench.limits.postgres import (
     FRESH,
     PLAINER,
     Batch,
+    Id,
     Step,
     batches,
     batches_for,
@@ -76,7 +77,7 @@ async def measure_batches(run: Run) -> None:
             if name in of_api:
                 run.add(name, "batch_cpu", "µs", 1e6 * (cpu_seconds([subject.api.pid]) - used) / rows, number)
 
-        await run.take_turns(list(ways), 2 * run.dose.rounds + 1, once, str)
+        await run.take_turns(list(ways), run.dose.rounds + 1, once, str)
 
 
 async def _connect(stack: AsyncExitStack, subject: Subject) -> Connection:
@@ -86,7 +87,7 @@ async def _connect(stack: AsyncExitStack, subject: Subject) -> Connection:
     return connection
 
 
-def _repeated(connections: Sequence[Connection], step: Step, new_id: Callable[[], str]) -> Way:
+def _repeated(connections: Sequence[Connection], step: Step, new_id: Callable[[], Id]) -> Way:
     """What it sends is made when it is called, and it starts when it is awaited."""
     return lambda seconds: repeat(connections, step, batches_for(seconds, ROWS, new_id), seconds)
 

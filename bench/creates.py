@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from bench.floor import Floor, FrameworkFloor
 from bench.load import Load, get, post
@@ -24,23 +25,12 @@ async def measure_creates(run: Run) -> None:
             await subject.sql.execute("VACUUM ANALYZE tasks")
         floors = [await stack.enter_async_context(floor(kind)) for kind in (Floor, FrameworkFloor)]
 
-        async def once(one: Subject | Floor, number: int) -> None:
-            if isinstance(one, Floor):
-                await measure_floor(run, one, number)
-            else:
-                await _create(run, one, number)
-                await _read(run, one, number)
-
-        contenders: list[Subject | Floor] = [*subjects, *floors]
-        await run.take_turns(contenders, run.dose.rounds, once, lambda one: one.name)
+        for connections in run.dose.connections:
+            contenders: list[Subject | Floor] = [*subjects, *(floors if connections == SIXTY_FOUR else ())]
+            await run.take_turns(contenders, run.dose.rounds, partial(measure_create, run, connections), _name)
+        await run.take_turns(subjects, run.dose.rounds, partial(_read, run), _name)
         for subject in subjects:
             run.add(subject.name, "api_peak", "MiB", peak_mib([subject.api.pid]))
-
-
-async def measure_floor(run: Run, one: Floor, number: int) -> None:
-    """The same POST, answered by a server that does nothing."""
-    load = await post(f"{one.url}/task", Subject.noop, SIXTY_FOUR, run.dose.seconds)
-    _note(run, one.name, "create", SIXTY_FOUR, load, number)
 
 
 @asynccontextmanager
@@ -53,15 +43,20 @@ async def floor(kind: type[Floor]) -> AsyncIterator[Floor]:
         yield started
 
 
-async def _create(run: Run, subject: Subject, number: int) -> None:
-    used, made = 0.0, 0
-    for connections in run.dose.connections:
-        await subject.empty()
-        before = cpu_seconds([subject.api.pid])
-        load = await post(f"{subject.url}/task", subject.noop, connections, run.dose.seconds)
-        used, made = used + cpu_seconds([subject.api.pid]) - before, made + load.requests
-        _note(run, subject.name, "create", connections, load, number)
-    run.add(subject.name, "api_cpu_create", "ms", 1_000 * used / made, number)
+def _name(one: Subject | Floor) -> str:
+    return one.name
+
+
+async def measure_create(run: Run, connections: int, one: Subject | Floor, number: int) -> None:
+    """The same POST to each; a server that does nothing keeps nothing."""
+    if isinstance(one, Subject):
+        await one.empty()
+    pid = one.processes[0].pid
+    used = cpu_seconds([pid])
+    load = await post(f"{one.url}/task", Subject.noop, connections, run.dose.seconds)
+    used = cpu_seconds([pid]) - used
+    _note(run, one.name, "create", connections, load, number)
+    run.add(one.name, f"create_{connections}_cpu", "µs", 1e6 * used / load.requests, number)
 
 
 async def _read(run: Run, subject: Subject, number: int) -> None:

@@ -94,17 +94,22 @@ async def drain(
 
 
 async def _drain_naive(run: Run, naive: Naive, workers: int) -> Drained:
-    """Its consumers are held while the tasks are made: by their rows one can't tell when the first has started."""
+    """The same, from when they are let go: by its rows one can't tell when the first has started."""
     await naive.start_consumers(workers)
     try:
+        await asyncio.gather(*(naive.make(naive.noop) for _ in range(_FIRST_TASKS * workers)))
+        await naive.has_ended()
         naive.pause(is_paused=True)
-        load = await post(f"{naive.url}/task", naive.noop, 16, run.dose.seconds)
+        await naive.empty()
+        await post(f"{naive.url}/task", naive.noop, 16, run.dose.seconds)
+        count = await naive.sql.fetchval("SELECT count(*) FROM tasks")
+        await naive.sql.execute("VACUUM ANALYZE tasks")
         used, begin = naive.consumer_cpu(), time.perf_counter()
         naive.pause(is_paused=False)
         await naive.has_ended()
         seconds = time.perf_counter() - begin
         used = naive.consumer_cpu() - used
-        return Drained(load.requests, seconds, used, peak_mib(consumer.pid for consumer in naive.consumers))
+        return Drained(count, seconds, used, peak_mib(consumer.pid for consumer in naive.consumers))
     finally:
         naive.pause(is_paused=False)
         await naive.stop_consumers()

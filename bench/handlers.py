@@ -52,16 +52,19 @@ async def rate(subject: Subject, kind: str, count: int) -> tuple[float, float]:
     """Tasks a second of one consumer that finds so many of this kind, and µs of its CPU for each."""
     await subject.empty()
     await subject.sql.execute("DROP TABLE IF EXISTS bench_rows; CREATE TABLE bench_rows (n int)")
-    await subject.sql.execute(_FILL, kind, count)
-    await subject.sql.execute("VACUUM ANALYZE tasks")
     try:
         await subject.start_consumers()
+        subject.pause(is_paused=True)
+        await subject.sql.execute(_FILL, kind, count)
+        await subject.sql.execute("VACUUM ANALYZE tasks")
+        used = subject.consumer_cpu()
+        subject.pause(is_paused=False)
 
         async def fact() -> bool:
             return int(await subject.sql.fetchval(_COMPLETED)) == count
 
         await until(fact, 120, 0.2)
-        return float(await subject.sql.fetchval(_RATE)), 1e6 * subject.consumer_cpu() / count
+        return float(await subject.sql.fetchval(_RATE)), 1e6 * (subject.consumer_cpu() - used) / count
     finally:
         await subject.stop_consumers()
 

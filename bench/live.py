@@ -10,7 +10,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import uvloop
 from aiohttp import ClientSession, TCPConnector
 
 from bench.servers import migrated_servers
+from tests.support.api import APP, OPTIONS, listen, url_of
 
 ROOT = Path(__file__).parents[1]
 OTHERS_PER_SECOND = 200
@@ -76,16 +76,11 @@ def main() -> None:
 
 
 async def _measure(streams: int, events: int) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=2_048) as listener:
-        port = listener.getsockname()[1]
-        command = [*("-m", "uvicorn", "--factory", "app.main:create_app", "--fd", str(listener.fileno())), "--loop"]
-        command += [
-            *("uvloop", "--http", "httptools", "--ws", "none", "--no-access-log", "--timeout-graceful-shutdown")
-        ]
-        api = _start([*command, "10", "--log-config", "config/uvicorn.log.conf.yml"], listener.fileno())
+    with listen() as listener:
+        url, port = url_of(listener), listener.getsockname()[1]
+        api = _start(["-m", "uvicorn", *APP, *OPTIONS, "10"], listener.fileno())
     consumer = _start(["-m", "app.consumer"])
     try:
-        url = f"http://127.0.0.1:{port}"
         async with ClientSession(url, connector=TCPConnector(limit=20)) as client:
             await _warm_up(client)
             base = _resident(api.pid)
@@ -166,8 +161,8 @@ async def _create(client: ClientSession, **body: Any) -> str:
         return str((await answer.json())["id"])
 
 
-def _start(command: list[str], *fds: int) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=os.environ | SETTINGS, pass_fds=fds)
+def _start(command: list[str], given: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=os.environ | SETTINGS, stdin=given)
 
 
 def _resident(pid: int) -> int:

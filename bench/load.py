@@ -1,10 +1,9 @@
-"""The load generator: wrk, which a machine has or not. Nothing stands in for it."""
+"""The load generator: wrk."""
 
 import asyncio
 import math
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Sequence
@@ -17,10 +16,6 @@ _LUA = Path(__file__).parent / "lua"
 _MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 
-class NoWrkError(Exception):
-    """wrk is not installed, and the creates and reads are measured with it: `apt install wrk`."""
-
-
 @dataclass(frozen=True)
 class Load:
     """What one run of wrk saw. `failed` counts answers other than 2xx, and connections that broke or timed out."""
@@ -30,12 +25,6 @@ class Load:
     p99_ms: float
     requests: int
     failed: int
-
-
-def require_wrk() -> None:
-    """Raises NoWrkError where it is missing."""
-    if shutil.which("wrk") is None:
-        raise NoWrkError(NoWrkError.__doc__)
 
 
 async def post(url: str, body: str, connections: int, seconds: float) -> Load:

@@ -1,11 +1,9 @@
 """What is made of many measured values."""
 
 import math
-import random
 from collections.abc import Sequence
-from statistics import median
 
-_RESAMPLES = 2_000
+_DOUBT = 0.05
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -16,10 +14,14 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """In which the median lies with 95 %: the percentile bootstrap, the same each time for the same values.
+    """From one of the values to another, so that the median of what they are drawn from lies there with 95 %.
 
-    Of five or fewer it is all of them, from the least to the most: of three it lies there with 75 % only.
+    Whatever its distribution: it is not between the k-th ones from either end where fewer than k of the values, each
+    of which is as likely on one side of it as on the other, are on one. Of fewer than six values it is all of them,
+    from the least to the most, which hold it with 94 % (of five), 75 % (of three) or 50 % (of two).
     """
-    chance = random.Random(0)  # noqa: S311 - no secret
-    medians = [median(chance.choices(values, k=len(values))) for _ in range(_RESAMPLES)]
-    return percentile(medians, 2.5), percentile(medians, 97.5)
+    ordered, count = sorted(values), len(values)
+    k = 1
+    while k < count // 2 and 2 * sum(math.comb(count, few) for few in range(k + 1)) <= _DOUBT * 2**count:
+        k += 1
+    return ordered[k - 1], ordered[-k]

@@ -18,7 +18,7 @@ Measure = Callable[[Run], None]
 
 async def _measure_limits(run: Run) -> None:
     """What PostgreSQL and Redis do without Taskmill."""
-    await measure_limits(run.servers, max(1, run.dose.rounds - 1), run.dose.batch_seconds, run.tell)
+    await measure_limits(run.servers, max(1, run.dose.rounds // 3), run.dose.batch_seconds, run.tell)
 
 
 def _waited(measure: Callable[[Run], Awaitable[None]]) -> Measure:

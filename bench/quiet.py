@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from bench.api import Api
@@ -51,16 +51,21 @@ async def measure_idle(run: Run) -> None:
         await until(lambda: _has_asked(proxies["consumer"]), 30)
         pids = {"api": api.processes[0].pid, "consumer": subject.consumers[0].pid}
         await asyncio.sleep(_SETTLE_SECONDS)
-        used = {role: cpu_seconds([pid]) for role, pid in pids.items()}
-        for proxy in proxies.values():
-            proxy.requests.clear()
-        begin = time.monotonic()
-        await asyncio.sleep(run.dose.idle_seconds)
-        seconds = time.monotonic() - begin
-        for role, pid in pids.items():
-            statements = sum(sent.count(EXECUTE) for sent in proxies[role].requests)
-            run.add(subject.name, f"idle_statements_{role}", "1/s", statements / seconds)
-            run.add(subject.name, f"idle_cpu_{role}", "%", 100 * (cpu_seconds([pid]) - used[role]) / seconds)
+        for number in range(run.dose.rounds):
+            await _watch(run, subject.name, pids, proxies, number)
+
+
+async def _watch(run: Run, name: str, pids: Mapping[str, int], proxies: Mapping[str, Proxy], number: int) -> None:
+    used = {role: cpu_seconds([pid]) for role, pid in pids.items()}
+    for proxy in proxies.values():
+        proxy.requests.clear()
+    begin = time.monotonic()
+    await asyncio.sleep(run.dose.idle_seconds)
+    seconds = time.monotonic() - begin
+    for role, pid in pids.items():
+        statements = sum(sent.count(EXECUTE) for sent in proxies[role].requests)
+        run.add(name, f"idle_statements_{role}", "1/s", statements / seconds, number)
+        run.add(name, f"idle_cpu_{role}", "%", 100 * (cpu_seconds([pid]) - used[role]) / seconds, number)
 
 
 async def _has_asked(proxy: Proxy) -> bool:

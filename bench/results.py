@@ -12,12 +12,19 @@ from bench.contender import Figure
 
 @dataclass
 class Part:
-    """One part of a run: what it found, what failed, when it ended (UTC) and how long it took."""
+    """One part of a run: what it found, what failed, when it ended (UTC) and how long it took.
+
+    `commit`: of the source. `loop_ms`: how fast the machine was when it began, as machine.loop_ms(); `stolen`: percent
+    of all cores' time that its host gave to others meanwhile. These are not known of parts of before 2026-11-29.
+    """
 
     figures: list[Figure] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     when: str = ""
     seconds: float = 0.0
+    commit: str = ""
+    loop_ms: float = 0.0
+    stolen: float = 0.0
 
 
 @dataclass
@@ -78,7 +85,7 @@ def write(results: Results, file: Path) -> None:
 
 def _results(plain: dict[str, Any]) -> Results:
     parts = {
-        name: Part([Figure(*row) for row in part["figures"]], part["failures"], part["when"], part["seconds"])
+        name: Part(**part | {"figures": [Figure(*row) for row in part["figures"]]})
         for name, part in plain["parts"].items()
     }
     return Results(plain["dose"], plain["machine"], plain["versions"], parts)

@@ -35,7 +35,7 @@ class Dose:
     tasks: int  # that one Taskmill consumer drains, and the most of a peer's worker
     peers: tuple[str, ...]
     peer_rounds: int  # of all, where there is time
-    best_rounds: int  # of the fastest
+    best_rounds: int  # of the fastest, which decide a target
     enqueue_rounds: int  # of those whose enqueues come nearest to our creates
     drain_seconds: float  # that a drain among peers is to take
     peer_seconds: float  # after which no more is begun among peers
@@ -43,14 +43,14 @@ class Dose:
 
 FULL = Dose(
     name="full",
-    rounds=3,
-    seconds=3,
+    rounds=6,
+    seconds=2,
     connections=(1, 16, 64, 256),
     batch_seconds=1.5,
     latency_seconds=10,
-    cancels=300,
+    cancels=600,
     sleepers=10_000,
-    idle_seconds=30,
+    idle_seconds=10,
     ended=5_000_000,
     delayed=1_000_000,
     turns=14,
@@ -59,10 +59,10 @@ FULL = Dose(
     tasks=50_000,
     peers=tuple(PEERS),
     peer_rounds=2,
-    best_rounds=3,
-    enqueue_rounds=5,
+    best_rounds=6,
+    enqueue_rounds=6,
     drain_seconds=2,
-    peer_seconds=900,
+    peer_seconds=1_080,
 )
 QUICK = Dose(
     name="quick",

@@ -117,6 +117,8 @@ async def _turn(run: Run, what: str, subjects: Sequence[Subject], ids: dict[str,
     await run.take_turns(subjects, run.dose.slices, once, name_of)
     for name, operations in found.items():
         for operation, slices in operations.items():
+            if not slices.rates:  # it has failed in its first one, and that was told
+                continue
             run.add(name, f"{what}_{operation}", "1/s", median(slices.rates), number)
             run.add(name, f"{what}_{operation}_cpu", "µs", 1e6 * slices.cpu_seconds / slices.count, number)
 

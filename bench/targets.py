@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from statistics import median
 
-from bench.against_peers import BATCHES, CREATES, ENQUEUE, ONE, TWO
+from bench.against_peers import CREATES, ENQUEUE, ONE, TWO
 from bench.batches import LIKE_FOR_LIKE, LIMIT, MADE_BEFORE
 from bench.limits.start import Bare
-from bench.peers.catalogue import ONE_BY_ONE, PEERS
+from bench.peers.catalogue import PEERS
 from bench.results import Results
 from bench.standing import OPERATIONS, Laden
 from bench.taskmill import DEFAULT, SLOTS, US
@@ -61,12 +61,9 @@ def _single_enqueue(results: Results) -> Reached:
 
 
 def _ratios_beside(results: Results, peer: str) -> list[float]:
-    """Our creates by its enqueues next to them; and by what it calls batches, where they are one after another too."""
+    """Our creates by its enqueues next to them."""
     ours, theirs = (results.values("peers", peer, measure) for measure in (CREATES, ENQUEUE))
-    ratios = [one / other for one, other in zip(ours, theirs, strict=False)]
-    if ratios and peer in PEERS and PEERS[peer].batch == ONE_BY_ONE:
-        ratios += [median(ours) / other for other in results.values("peers", peer, BATCHES)]
-    return ratios
+    return [one / other for one, other in zip(ours, theirs, strict=False)]
 
 
 def _batches(results: Results) -> Reached:

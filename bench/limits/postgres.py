@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import uuid_utils
@@ -48,7 +48,8 @@ _INSERT_PLAINER = _INSERT.replace("INTO task", "INTO plainer").replace("::jsonb"
 _MOST_ROWS = 800_000
 _MOST_STATEMENTS = 20_000
 
-Batch = tuple[list[str], list[str], list[str], list[datetime]]  # ids, kinds, contents, times
+Id = UUID | str
+Batch = tuple[list[Id], list[str], list[str], list[datetime]]  # ids, kinds, contents, times
 Step = Callable[[Connection, Batch], Awaitable[None]]
 
 
@@ -104,22 +105,22 @@ async def repeat(connections: Sequence[Connection], step: Step, batches: Iterabl
     return sum(await asyncio.gather(*map(work, connections)))
 
 
-def batches(rows: int, new_id: Callable[[], str]) -> Iterator[Batch]:
+def batches(rows: int, new_id: Callable[[], Id]) -> Iterator[Batch]:
     """Made one by one, as they are asked for."""
     kinds, contents, times = ["noop"] * rows, [CONTENT] * rows, [datetime.now(UTC)] * rows
     while True:
         yield [new_id() for _ in range(rows)], kinds, contents, times
 
 
-def batches_for(seconds: float, rows: int, new_id: Callable[[], str]) -> list[Batch]:
+def batches_for(seconds: float, rows: int, new_id: Callable[[], Id]) -> list[Batch]:
     """Made now, as many as can be of use in that time."""
     count = math.ceil(seconds * min(_MOST_STATEMENTS, _MOST_ROWS / rows))
     return list(islice(batches(rows, new_id), count))
 
 
-def random_id() -> str:
+def random_id() -> UUID:
     """As most make them."""
-    return str(uuid4())
+    return uuid4()
 
 
 def growing_id() -> str:

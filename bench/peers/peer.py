@@ -89,18 +89,17 @@ class Peer:
                 used, of_servers = running.cpu(), lasting_cpu_seconds(self._server_pids)
             self._until_ended(count, self._limit)
             # A peer that claims many at a time runs them all before it writes anything: ended is what its store says.
-            counted = self._counter.read()
-            last, give_up = counted.last, counted.first + self._limit
-            while self._store.left() and (now := time.monotonic()) < give_up:
-                last = now
+            first = self._counter.read().first
+            while self._store.left() and time.monotonic() < first + self._limit:
                 time.sleep(_LOOK)
+            last = time.monotonic()
             done = self._counter.read().ended
             if done < 1:
                 raise Unable(f"none of {count} tasks has ended after {self._limit:g} s: {self._tail()}")
             of_servers = lasting_cpu_seconds(self._server_pids) - of_servers
             return Drained(
                 done,
-                last - counted.first,
+                last - first,
                 running.cpu() - used,
                 running.peak(),
                 of_servers if self._server_pids else None,

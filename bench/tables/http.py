@@ -18,7 +18,7 @@ _HTTP = [
     ),
     ("reads/s by id, 64", "reads_64"),
     ("p99 of a read, 64, ms", "read_64_p99"),
-    ("API, CPU a create, ms", "api_cpu_create"),
+    *((f"API, CPU a create, {connections}, µs", f"create_{number}_cpu") for number, connections in CONNECTIONS.items()),
     ("API, peak memory, MiB", "api_peak"),
 ]
 

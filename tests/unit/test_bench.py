@@ -14,9 +14,9 @@ import pytest
 from bench import results as store
 from bench.__main__ import _earlier
 from bench.contender import Figure
-from bench.creates import floor, measure_floor
+from bench.creates import floor, measure_create
 from bench.floor import Floor, FrameworkFloor
-from bench.limits.postgres import Batch, batches_for, random_id, repeat
+from bench.limits.postgres import Batch, Id, batches_for, random_id, repeat
 from bench.load import parse
 from bench.numbers import percentile
 from bench.plots import PLOTS
@@ -107,7 +107,7 @@ def test_a_percentile_is_one_of_the_values(share: float, expected: float) -> Non
 async def test_a_limit_is_of_what_was_made_before() -> None:
     """Each batch is sent once, by whichever connection is free; all of other ids; used up, it is over."""
     batches = batches_for(0.01, 1_000, random_id)
-    sent: list[str] = []
+    sent: list[Id] = []
 
     async def step(_: object, batch: Batch) -> None:
         sent.extend(batch[0])
@@ -155,7 +155,7 @@ async def test_a_part_is_measured() -> None:
     run = Run(Servers("", ""), replace(QUICK, seconds=0.5))
     for kind in (Floor, FrameworkFloor):
         async with floor(kind) as started:
-            await measure_floor(run, started, 0)
+            await measure_create(run, 64, started, 0)
     rates = {one.subject: one.value for one in run.figures if one.measure == "creates_64"}
     assert rates.keys() == {"bare ASGI", "bare FastAPI"}
     assert min(rates.values()) > 0
@@ -185,7 +185,7 @@ def test_a_part_that_is_not_there_is_refused() -> None:
     assert "no part nothing; there are creates, batches" in done.stderr
 
 
-def test_without_wrk_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_its_tools_it_says_what_to_install(tmp_path: Path) -> None:
     """One line, nothing started."""
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick"],
@@ -197,4 +197,4 @@ def test_without_wrk_it_says_what_to_install(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "apt install wrk" in done.stderr
+    assert "apt install wrk redis-tools" in done.stderr

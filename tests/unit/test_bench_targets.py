@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench.against_peers import BATCHES, CREATES, ENQUEUE, ONE
+from bench.against_peers import CREATES, ENQUEUE, ONE
 from bench.contender import Figure
 from bench.numbers import interval
-from bench.peers.catalogue import ONE_BY_ONE, PEERS
+from bench.peers.catalogue import PEERS
 from bench.results import Part, Results
 from bench.standing import OPERATIONS, Laden
 from bench.tables.limits import share_table
@@ -44,10 +44,12 @@ def test_a_target_is_decided_by_an_interval_on_one_side_of_it(values: list[float
     assert decided(values, lambda value: value >= 10) is expected
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
-def test_the_interval_of_few_is_all_of_them(count: int) -> None:
-    """From the least to the most."""
-    assert interval([float(number) for number in range(count)]) == (0, count - 1)
+@pytest.mark.parametrize(
+    ("count", "outside"), [(1, 0), (2, 0), (5, 0), (6, 0), (8, 0), (9, 1), (12, 2), (14, 2), (20, 5)]
+)
+def test_the_interval_is_that_of_the_sign_test(count: int, outside: int) -> None:
+    """So many values at either end are outside of it; of few, none is. The numbers are those of the usual tables."""
+    assert interval([float(number) for number in range(count)]) == (outside, count - 1 - outside)
 
 
 def test_one_that_is_missed_is_missed_and_all_must_be_met() -> None:
@@ -104,14 +106,9 @@ def test_ahead_of_all_peers_is_decided_where_all_were_measured() -> None:
     assert _reached(_SINGLE, peers=_beside((first, 1_250.0))).is_met is False
 
 
-def test_batches_that_are_sent_one_by_one_are_enqueues() -> None:
-    """Of whom that is so: the target is not met where they were faster. It says what our own one by one is."""
-    (name,) = [spec.name for spec in PEERS.values() if spec.batch == ONE_BY_ONE]
-    other = next(iter(PEERS))
-    figures = _beside(*((name, 500.0) for name in PEERS)) + _rounds(US, ENQUEUE, 100.0)
-    found = _reached(_SINGLE, peers=[*figures, Figure(name, BATCHES, "", 2_000.0), Figure(other, BATCHES, "", 9_000.0)])
-    assert found.is_met is None
-    assert found.reached.startswith(f"{name} 1.25 (0.50–2.00); 13 of 13")
+def test_what_taskmill_makes_one_by_one_is_told_beside_it() -> None:
+    """Since the target compares 64 connections with one caller."""
+    found = _reached(_SINGLE, peers=_beside(*((name, 500.0) for name in PEERS)) + _rounds(US, ENQUEUE, 100.0))
     assert found.reached.endswith("one after another 100/s")
 
 
