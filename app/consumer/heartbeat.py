@@ -26,8 +26,9 @@ class Lease:
     `held`: claims are allowed. `claiming`: taken while a claim is under way, so that rows which say they are ours can
     be compared with what we hold. `is_settled`: since a comparison at which nothing ran here, and no row said that it
     is ours, nothing was claimed. `doubt_until`: until then (monotonic) a claim without an answer may be committed.
-    `troubled_at`: when (monotonic) a beat of ours last failed or was late. What kept it may have kept those of others,
-    so for a whole lease from then on nobody's silence counts against him: docs/decisions/0002.
+    `troubled_at`: when (monotonic) a beat of ours last failed or was late, or a sweep got no answer. What kept it may
+    have kept the beats of others, so for a whole lease from then on nobody's silence counts against him:
+    docs/decisions/0002.
     """
 
     consumer_id: UUID

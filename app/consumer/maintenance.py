@@ -12,7 +12,7 @@ from app.consumer.heartbeat import Lease
 from app.consumer.quarantine_pool import QuarantinePool
 from app.consumer.run import StopReason
 from app.core.config import Settings
-from app.core.errors import DatabaseUnavailableError
+from app.core.errors import DatabaseBusyError, DatabaseUnavailableError
 from app.core.events import Emit, TaskFailed, TasksRecovered, TasksReleased
 from app.db.engine import Database
 from app.queue.admit import KeySweep
@@ -20,7 +20,7 @@ from app.queue.counts import fold_counts
 from app.queue.finish import release
 from app.queue.follow_up import FollowUp
 from app.queue.idempotency import forget
-from app.queue.recover import held_rows, look, recover
+from app.queue.recover import Look, held_rows, look, recover
 from app.queue.settle import GroupSweep
 from app.queue.tick import Ticker
 from app.queue.wakeup import Wakeup
@@ -98,8 +98,7 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """One round."""
-        await self._quarantines.keep_starting()
-        found = await look(self._database, self._settings.lease_seconds, self._kinds)
+        found = await self._look()
         self._on_paused(found.paused_queues)
         for is_due, stage in (
             (found.has_ticks, self._ticker.tick),  # first: a tick can come too late, and recovery may have to wait
@@ -118,6 +117,20 @@ class Sweeper:
             with suppress(DatabaseUnavailableError):
                 if await forget(self._database, kept, _FORGET_AT_ONCE_SECONDS):
                     self._forget_at = time.monotonic() + FORGET_SECONDS
+
+    async def _look(self) -> Look:
+        """What is to be done. What keeps a look from PostgreSQL may keep others' beats, though ours gets through.
+
+        As where it is out of connections, and the last ones are those of some of the heartbeats.
+        """
+        try:
+            await self._quarantines.keep_starting()
+            return await look(self._database, self._settings.lease_seconds, self._kinds)
+        except DatabaseBusyError:
+            raise
+        except DatabaseUnavailableError:
+            self._lease.troubled_at = time.monotonic()
+            raise
 
     async def _admit(self) -> None:
         self._wakeup.push(await self._keys.sweep())

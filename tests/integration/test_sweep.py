@@ -9,6 +9,7 @@ from app.consumer.heartbeat import Lease
 from app.consumer.maintenance import Sweeper
 from app.consumer.quarantine_pool import QuarantinePool
 from app.core.config import Settings
+from app.core.errors import DatabaseUnavailableError
 from app.core.recurrence import Recurrence
 from app.core.schedule import Missed, NewSchedule
 from app.db.engine import Database
@@ -27,11 +28,16 @@ async def _due_schedule(database: Database, sql: Connection) -> None:
     await sql.execute("UPDATE schedules SET next_run_at = clock_timestamp() - interval '1 second'")
 
 
-def _sweeper(settings: Settings, database: Database, wakeup: Wakeup, follow_up: FollowUp, events: EventLog) -> Sweeper:
-    quarantines = QuarantinePool(database, 1, events)
-    return Sweeper(
-        *(database, wakeup, follow_up, ["simulate"], Lease(uuid4()), settings, events, quarantines), lambda _: None
-    )
+def _sweeper(
+    settings: Settings,
+    database: Database,
+    wakeup: Wakeup,
+    follow_up: FollowUp,
+    events: EventLog,
+    lease: Lease | None = None,
+) -> Sweeper:
+    quarantines, lease = QuarantinePool(database, 1, events), lease or Lease(uuid4())
+    return Sweeper(*(database, wakeup, follow_up, ["simulate"], lease, settings, events, quarantines), lambda _: None)
 
 
 async def test_a_tick_does_not_wait_for_a_recovery_that_waits(
@@ -73,6 +79,26 @@ async def test_a_part_that_fails_keeps_back_none_behind_it(
         await sweeper.sweep()
     assert await sql.fetchval("SELECT count(*) FROM tasks") == 0
     assert await sql.fetchval("SELECT ended_at IS NOT NULL FROM groups")
+
+
+async def test_who_could_not_look_buries_nobody_for_a_lease(
+    settings: Settings, database: Database, wakeup: Wakeup, follow_up: FollowUp, events: EventLog, sql: Connection
+) -> None:
+    """What kept its sweep may have kept others' beats, though its own got through."""
+    lease, silent = Lease(uuid4()), "SELECT count(*) FROM consumers WHERE host = 'silent'"
+    await sql.execute(
+        "INSERT INTO consumers (id, host, pid, beat_at) VALUES (gen_random_uuid(), 'silent', 0, now() - interval '1 h')"
+    )
+    sweeper = _sweeper(settings, database, wakeup, follow_up, events, lease)
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE consumers IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseUnavailableError):
+            await sweeper.sweep()
+    await sweeper.sweep()
+    assert await sql.fetchval(silent) == 1
+    lease.troubled_at -= settings.lease_seconds
+    await sweeper.sweep()
+    assert await sql.fetchval(silent) == 0
 
 
 async def test_old_idempotency_keys_are_forgotten_now_and_then(

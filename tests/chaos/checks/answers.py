@@ -10,8 +10,8 @@ from tests.chaos.probe import ANSWER_SECONDS, BACK_SECONDS
 UNCERTAIN, LATE = "no certain answer", "answered late"
 WAIT_SECONDS = 2.0  # that a read may ask for
 
-# What else is broken, as Redis and consumers are, is no client's concern.
-_API_OR_POSTGRESQL = frozenset({"postgres-crash", "disk-full", "no-connections", "kill-api", "terminate-api"})
+# What else is broken, as Redis and consumers are, is no client's concern. To shift a clock, APIs are told to stop.
+_API_OR_POSTGRESQL = frozenset({"postgres-crash", "disk-full", "no-connections", "kill-api", "terminate-api", "clock"})
 _LINKS = frozenset({"client-api", "api-postgres"})
 
 
