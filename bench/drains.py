@@ -97,7 +97,8 @@ async def _drain_naive(run: Run, naive: Naive, workers: int) -> Drained:
     """The same, from when they are let go: by its rows one can't tell when the first has started."""
     await naive.start_consumers(workers)
     try:
-        await asyncio.gather(*(naive.make(naive.noop) for _ in range(_FIRST_TASKS * workers)))
+        for _ in range(_FIRST_TASKS * workers):
+            await naive.make(naive.noop)
         await naive.has_ended()
         naive.pause(is_paused=True)
         await naive.empty()
