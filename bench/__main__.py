@@ -65,7 +65,8 @@ def _measure(names: list[str], dose: Dose, results: Results, file: Path) -> None
         results.versions = asyncio.run(versions(servers))
         for number, name in enumerate(names, start=1):
             print(f"[{time.monotonic() - begin:5.0f} s] {number}/{len(names)} {name} ...", flush=True)
-            run, speed, (stolen, ticks), started = Run(servers, dose), loop_ms(), stolen_ticks(), time.monotonic()
+            source, speed = commit(), loop_ms()
+            run, (stolen, ticks), started = Run(servers, dose), stolen_ticks(), time.monotonic()
             try:
                 PARTS[name](run)
             except Exception as error:  # noqa: BLE001 - a finding, not the end of the run
@@ -76,7 +77,7 @@ def _measure(names: list[str], dose: Dose, results: Results, file: Path) -> None
                 run.failures,
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=round(seconds, 1),
-                commit=commit(),
+                commit=source,
                 loop_ms=round(speed, 1),
                 stolen=round(100 * (stolen_since - stolen) / max(1, ticks_since - ticks), 2),
             )

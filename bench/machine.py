@@ -26,13 +26,13 @@ def commit() -> str:
     """Of the source, with a + where it was changed since; nothing where git does not know."""
     try:
         name = _git("rev-parse", "--short", "HEAD")
-        return f"{name}+" if _git("status", "--porcelain", "--untracked-files=no", "--", "app", "bench") else name
+        return f"{name}+" if _git("status", "--porcelain", "--untracked-files=no", "app", "bench") else name
     except (OSError, subprocess.CalledProcessError):
         return ""
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    command = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 

@@ -146,7 +146,9 @@ async def _measure(subject: Subject, ids: list[str], seconds: float, found: "dic
     found["creates"].add(load.per_second, used, load.requests)
     await subject.has_ended()
     used = subject.consumer_cpu() + cpu_seconds(backends) - before
-    found["claims"].add(await subject.sql.fetchval(_CLAIMS, newest), used, load.requests)
+    rate = await subject.sql.fetchval(_CLAIMS, newest)
+    if rate is not None:  # where the machine stood still for all of the slice, nothing was made
+        found["claims"].add(rate, used, load.requests)
     before = cpu_seconds([subject.api.pid, *backends])
     load = await get(f"{subject.url}/task", ids, SIXTY_FOUR, seconds)
     used = cpu_seconds([subject.api.pid, *backends]) - before

@@ -28,7 +28,6 @@ from tests.chaos.weakened import prove
 
 SETTLE_SECONDS = 60.0  # without any end; hundreds may have been lost twice by then, and run one by one
 _STARVED_SECONDS = 2 * LEASE_SECONDS  # before it hears of it
-_LATE_SECONDS = LEASE_SECONDS - 2 * BEAT_SECONDS  # the last beat was one before, and the next comes one after
 _BEGUN = time.monotonic()
 
 
@@ -98,11 +97,11 @@ async def _run(report: Report, folder: Path, plan: list[Stage]) -> None:
 
 
 def _is_starved(end: Exit, lateness: Lateness) -> bool:
-    """Whether it lost its lease while this process was late by so much that it may have cost others theirs.
+    """Whether it lost its lease while this process was late by more than the time from one of its beats to the next.
 
     The links are this process's as well: what they do not pass on, no consumer behind them gets through.
     """
-    return end.why is Why.DECLARED_DEAD and lateness.within(end.at - _STARVED_SECONDS, end.at) > _LATE_SECONDS
+    return end.why is Why.DECLARED_DEAD and lateness.within(end.at - _STARVED_SECONDS, end.at) > BEAT_SECONDS
 
 
 async def _inject(stage: Stage, scene: Scene, report: Report) -> None:

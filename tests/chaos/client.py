@@ -14,6 +14,7 @@ from tests.chaos.history import Call, Options, Outcome
 
 CALL_SECONDS = 10.0
 CONNECTIONS = 64
+_KEEP_SECONDS = 3.0  # that a connection is idle: the API closes it after 5, whoever is about to use it
 _JSON = "application/json"
 _LINES = "application/x-ndjson"
 _PRIORITIES = {"high": 0, "normal": 1, "low": 2}
@@ -44,7 +45,7 @@ class Client:
         self._calls = calls
         self._session = ClientSession(
             url,
-            connector=TCPConnector(limit=connections),
+            connector=TCPConnector(limit=connections, keepalive_timeout=_KEEP_SECONDS),
             cookie_jar=DummyCookieJar(),
             timeout=ClientTimeout(total=CALL_SECONDS),
         )

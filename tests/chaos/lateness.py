@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 
+from tests.chaos.history import Injected
 from tests.support.types import Connection
 
 _LOOK_SECONDS = 0.05
@@ -17,6 +18,7 @@ _BEAT_SECONDS = 0.5
 _NOTED_SECONDS = 0.05  # what is shorter is usual
 # Of a connection and a commit, which the consumers' own beats must do in twice that: then some of theirs may fail.
 TROUBLE_SECONDS = _BEAT_SECONDS / 2
+_SPELL_SECONDS = 1.0  # half of what a statement may take
 _INSTALL = "CREATE TABLE control (beat_at timestamptz); INSERT INTO control VALUES (now())"
 _BEAT = "UPDATE control SET beat_at = clock_timestamp()"
 
@@ -36,6 +38,11 @@ class Lateness:
     def trouble(self, begun: float, ended: float) -> float:
         """When a beat last took longer than TROUBLE_SECONDS in this time; `begun` where none did."""
         return max((at for at, late in self._beats if begun <= at <= ended and late > TROUBLE_SECONDS), default=begun)
+
+    def spells(self) -> list[Injected]:
+        """When it was late by so much that statements may not have ended in time: as a fault that nobody injects."""
+        noted = [*self._looks, *self._beats]
+        return [Injected(Injected.LATE, at - late, at, "machine") for at, late in noted if late >= _SPELL_SECONDS]
 
     def __str__(self) -> str:
         """How much of that there was."""

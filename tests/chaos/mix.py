@@ -7,7 +7,8 @@ from typing import Any
 THEN_INDEX = -1
 KEYS = 40  # concurrency keys; one task at a time of each
 LONGEST_DELAY_SECONDS = 3.0
-OUTLASTING_SECONDS, OUTWAITING_SECONDS = 6.0, 20.0  # than any member of a group may live on that is to stop
+# Longer than a member lives on whose group is to stop: where nothing is broken, and at any time.
+OUTLASTING_SECONDS, OUTWAITING_SECONDS = 6.0, 20.0
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.005, 2.0
 _PRIORITIES = ("high", "low")
 

@@ -129,7 +129,7 @@ class Report:
         for text in self.violations:
             kind = re.sub(r"\d+", "N", text.partition(":")[0])
             kinds.setdefault(kind, []).append(f"- {' '.join(text.split())[:_LONGEST_TOLD]}")
-        told = [f"**{len(self.violations)} violations:**", ""]
+        told = [f"{_found(self.violations)}:", ""]
         for kind, texts in kinds.items():
             told += texts[:_MOST_TOLD]
             if len(texts) > _MOST_TOLD:
@@ -159,4 +159,6 @@ def _measured(result: Result) -> str:
 
 
 def _found(violations: Sequence[object]) -> str:
-    return f"**{len(violations)} violations**" if violations else "passed"
+    if not violations:
+        return "passed"
+    return "**1 violation**" if len(violations) == 1 else f"**{len(violations)} violations**"

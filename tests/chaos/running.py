@@ -94,4 +94,5 @@ async def read_all(scene: Scene) -> History:
     finally:
         await sql.close()
     scene.history.runs = await asyncio.to_thread(read_runs, scene.runs)
+    scene.history.injected += scene.lateness.spells()
     return scene.history

@@ -24,7 +24,7 @@ from tests.chaos.checks import (
     work,
 )
 from tests.chaos.good import broken_by, good
-from tests.chaos.history import Outcome, Run
+from tests.chaos.history import Injected, Outcome, Run
 from tests.chaos.keeping import read_history, write_history
 from tests.chaos.story import START, Story
 from tests.chaos.test_checker_answers import CASES as ANSWERS
@@ -173,6 +173,17 @@ def test_each_wrong_is_called_by_its_name(name: str) -> None:
     """Spoiled in one way, the good history breaks exactly the rules that stand beside it."""
     spoil, rules = CASES[name]
     assert broken_by(spoil) == rules
+
+
+@pytest.mark.parametrize(
+    ("fault", "target"), [("link-hole", "api-redis, consumer-postgres"), (Injected.LATE, "machine")]
+)
+def test_who_runs_alone_may_be_cut_off(fault: str, target: str) -> None:
+    """No beat of its process gets through, so that it is taken for dead."""
+    story = good()
+    _thrown_away(story)
+    story.history.injected.append(Injected(fault, START + 0.5, START + 1, target))
+    assert not check(story.history).violations
 
 
 def test_each_rule_has_its_case() -> None:

@@ -81,7 +81,7 @@ async def _prove(folder: Path, seed: int, build: str, starting: asyncio.Lock) ->
             group.create_task(_freeze(scene))
             group.create_task(_race(scene, Random(f"{seed}:weakened-races")))
         stuck = await scene.load.settle(_SETTLE_SECONDS)
-        await scene.load.stop()
+        stuck += await scene.load.stop() + scene.load.errors
         verdict = check(await read_all(scene))
     return Proof(build, verdict.by_rule(), len(scene.history.transitions), len(stuck) if build == "normal" else 0)
 

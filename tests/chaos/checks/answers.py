@@ -11,7 +11,9 @@ UNCERTAIN, LATE = "no certain answer", "answered late"
 WAIT_SECONDS = 2.0  # that a read may ask for
 
 # What else is broken, as Redis and consumers are, is no client's concern. To shift a clock, APIs are told to stop.
-_API_OR_POSTGRESQL = frozenset({"postgres-crash", "disk-full", "no-connections", "kill-api", "terminate-api", "clock"})
+_NEEDED = frozenset(
+    {"postgres-crash", "disk-full", "no-connections", "kill-api", "terminate-api", "clock", Injected.LATE}
+)
 _LINKS = frozenset({"client-api", "api-postgres"})
 
 
@@ -28,8 +30,8 @@ def answers(index: Index) -> Iterator[Violation]:
 def _is_felt(fault: Injected) -> bool:
     """Whether it stands between a client and what it is told."""
     targets = fault.target.split(", ")
-    is_api_frozen = fault.fault == "freeze" and any(name.isdigit() for name in targets)  # consumers have longer ids
-    return fault.fault in _API_OR_POSTGRESQL or is_api_frozen or not _LINKS.isdisjoint(targets)
+    is_api_frozen = fault.fault == "freeze" and any(name.isdigit() for name in targets)  # consumers go by their ids
+    return fault.fault in _NEEDED or is_api_frozen or not _LINKS.isdisjoint(targets)
 
 
 def _said(call: Call, seconds: float) -> str:

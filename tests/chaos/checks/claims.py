@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from tests.chaos.checks.index import Index, Violation, clock, said
-from tests.chaos.history import Transition
+from tests.chaos.checks.times import Times
+from tests.chaos.history import Injected, Transition
+from tests.chaos.scene import LEASE_SECONDS
 
 REUSED, UNCLAIMED, FOREIGN, MISCOUNTED = "claim used twice", "no claim", "claim of another", "miscounted"
 THROWN_AWAY = "given up as lost, though it kills nobody"
@@ -38,10 +40,20 @@ def held(index: Index) -> Iterator[Violation]:
 
 
 def innocents(index: Index) -> Iterator[Violation]:
-    """Who was lost twice runs alone, so that only what kills its process is ever given up."""
+    """Who was lost twice runs alone, so that only what kills its process is given up.
+
+    Or whose lonely process is taken for dead, since no beat of it gets through: the third loss, as it would be for any.
+    """
+    injected = index.history.injected
+    cut_off = Times((each.begun, each.ended + 2 * LEASE_SECONDS) for each in injected if _keeps_beats(each))
     for change in index.history.transitions:
-        if change.new == "failed" and change.error_code == "consumer_lost" and index.kind_of(change.task) != _POISON:
+        is_given_up = change.new == "failed" and change.error_code == "consumer_lost"
+        if is_given_up and index.kind_of(change.task) != _POISON and not cut_off.touch(change.at - 1, change.at):
             yield Violation(THROWN_AWAY, said(change))
+
+
+def _keeps_beats(fault: Injected) -> bool:
+    return fault.fault == Injected.LATE or "consumer-postgres" in fault.target.split(", ")
 
 
 def _counts(change: Transition, attempt: int, lost: int) -> list[tuple[int, int]]:

@@ -26,6 +26,7 @@ _FROZEN_SECONDS = 2 * LEASE_SECONDS
 # Asleep when its consumer is frozen, over when that one wakes; and until after that run by another.
 _LASTING_SECONDS = 3.6
 _EXIT_SECONDS = 5.0  # after SIGCONT: a beat, which finds no row, and its end
+_MOST_ROUNDS = 2  # for each that is to be frozen
 _AGAIN_SECONDS = 5.0  # for second runs to end
 _SOME = 5  # freezes, after which some outcome must have been refused
 
@@ -101,13 +102,15 @@ async def _freeze(scene: Scene, dose: int, random: Random) -> Finding:
     finding, prefix = freezes.finding, f"freeze-{random.getrandbits(32):08x}"
     sql = await scene.servers.connect()
     async with Client(scene.processes.url, scene.history.calls, 1) as client:
-        for number in range(dose):  # each round freezes one at least, and most of them five
+        for number in range(_MOST_ROUNDS * dose):  # most of them freeze five
             await scene.processes.all_work()
             apis = [await one_of(lambda: scene.processes.apis, random)] if number % _API_EVERY == 0 else []
             consumers = {process.consumer_id: process for process in scene.processes.consumers}
             lasting = await give_lasting(client, sql, f"{prefix}-{number}", _LASTING_SECONDS, len(consumers))
             holders = [consumers[name] for name in sorted(lasting.held) if name in consumers]
             victims = random.sample(holders, min(_AT_ONCE, len(holders), dose - finding.injected))
+            if not victims:  # on a busy machine nobody has started his in time
+                continue
             await freezes.freeze(victims, apis, lasting.ids)
             if finding.injected >= dose:
                 break

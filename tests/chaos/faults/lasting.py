@@ -11,7 +11,7 @@ from tests.support.waiting import until
 
 _EACH = 3  # of one call: a consumer that waits takes them all, and the next call's are for the next one
 _CALLS_EACH = 2  # for each consumer
-_HOLD_SECONDS = 5.0
+_HOLD_SECONDS = 2.0  # less than any of them lasts, and is to go on after that
 
 _HOLDERS = """
 SELECT consumer_id::text, array_agg(id::text) FROM tasks
@@ -44,6 +44,6 @@ async def give_lasting(client: Client, sql: Connection, marker: str, seconds: fl
         held.update({row[0]: row[1] for row in await sql.fetch(_HOLDERS, ids)})
         return sum(map(len, held.values())) == len(ids)
 
-    with suppress(AssertionError):  # on a busy machine the first may be over: whoever holds some now has them to lose
+    with suppress(AssertionError):  # whoever holds some by now has these to lose
         await until(fact, _HOLD_SECONDS)
     return Lasting(ids, held)
