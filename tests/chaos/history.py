@@ -100,8 +100,6 @@ class Effect(NamedTuple):
 class Injected(NamedTuple):
     """A fault: from when to when, and on what."""
 
-    LATE = "late"  # one that nobody injects: the machine itself was, by a second or more
-
     fault: str
     begun: float
     ended: float

@@ -13,6 +13,7 @@ import asyncpg
 from tests.chaos.history import Injected
 from tests.support.types import Connection
 
+LATE = "late"  # the name of a fault that nobody injects
 _LOOK_SECONDS = 0.05
 _BEAT_SECONDS = 0.5
 _NOTED_SECONDS = 0.05  # what is shorter is usual
@@ -40,9 +41,9 @@ class Lateness:
         return max((at for at, late in self._beats if begun <= at <= ended and late > TROUBLE_SECONDS), default=begun)
 
     def spells(self) -> list[Injected]:
-        """When it was late by so much that statements may not have ended in time: as a fault that nobody injects."""
+        """When it was late by so much that statements may not have ended in time."""
         noted = [*self._looks, *self._beats]
-        return [Injected(Injected.LATE, at - late, at, "machine") for at, late in noted if late >= _SPELL_SECONDS]
+        return [Injected(LATE, at - late, at, "machine") for at, late in noted if late >= _SPELL_SECONDS]
 
     def __str__(self) -> str:
         """How much of that there was."""

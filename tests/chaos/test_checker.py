@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos import lateness
 from tests.chaos.checker import check
 from tests.chaos.checks import (
     answers,
@@ -176,7 +177,7 @@ def test_each_wrong_is_called_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "target"), [("link-hole", "api-redis, consumer-postgres"), (Injected.LATE, "machine")]
+    ("fault", "target"), [("link-hole", "api-redis, consumer-postgres"), (lateness.LATE, "machine")]
 )
 def test_who_runs_alone_may_be_cut_off(fault: str, target: str) -> None:
     """No beat of its process gets through, so that it is taken for dead."""

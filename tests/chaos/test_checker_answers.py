@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos import lateness
 from tests.chaos.checks import answers
 from tests.chaos.good import broken_by
 from tests.chaos.history import Injected, Outcome
@@ -58,7 +59,7 @@ def test_each_wrong_is_called_by_its_name(name: str) -> None:
         ("freeze", "0192d2ab-4e1f-7a30-8b6e-3f0c9a5d7e21, 17"),
         ("link-hole", "api-postgres, consumer-redis"),
         ("link-cut", "client-api"),
-        (Injected.LATE, "machine"),
+        (lateness.LATE, "machine"),
     ],
 )
 def test_what_a_call_needs_may_be_broken(fault: str, target: str) -> None:

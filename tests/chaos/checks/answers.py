@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tests.chaos import lateness
 from tests.chaos.checks.index import Index, Violation, clock
 from tests.chaos.checks.times import Times
 from tests.chaos.history import Call, Injected, Outcome
@@ -12,7 +13,7 @@ WAIT_SECONDS = 2.0  # that a read may ask for
 
 # What else is broken, as Redis and consumers are, is no client's concern. To shift a clock, APIs are told to stop.
 _NEEDED = frozenset(
-    {"postgres-crash", "disk-full", "no-connections", "kill-api", "terminate-api", "clock", Injected.LATE}
+    {"postgres-crash", "disk-full", "no-connections", "kill-api", "terminate-api", "clock", lateness.LATE}
 )
 _LINKS = frozenset({"client-api", "api-postgres"})
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tests.chaos import lateness
 from tests.chaos.checks.index import Index, Violation, clock, said
 from tests.chaos.checks.times import Times
 from tests.chaos.history import Injected, Transition
@@ -53,7 +54,7 @@ def innocents(index: Index) -> Iterator[Violation]:
 
 
 def _keeps_beats(fault: Injected) -> bool:
-    return fault.fault == Injected.LATE or "consumer-postgres" in fault.target.split(", ")
+    return fault.fault == lateness.LATE or "consumer-postgres" in fault.target.split(", ")
 
 
 def _counts(change: Transition, attempt: int, lost: int) -> list[tuple[int, int]]:
