@@ -8,7 +8,7 @@ THEN_INDEX = -1
 KEYS = 40  # concurrency keys; one task at a time of each
 LONGEST_DELAY_SECONDS = 3.0
 # Longer than a member lives on whose group is to stop: where nothing is broken, and at any time.
-OUTLASTING_SECONDS, OUTWAITING_SECONDS = 6.0, 20.0
+OUTLASTING_SECONDS, OUTWAITING_SECONDS = 6.0, 15.0
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.005, 2.0
 _PRIORITIES = ("high", "low")
 

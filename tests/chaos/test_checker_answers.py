@@ -68,6 +68,11 @@ def test_what_a_call_needs_may_be_broken(fault: str, target: str) -> None:
     assert not broken_by(lambda story: _during(story, fault, target, ended=START + AT + 8))
 
 
+def test_it_may_be_too_much_at_a_time() -> None:
+    """For the connections to PostgreSQL that an API has."""
+    assert not broken_by(lambda story: _unanswered(story, code=429))
+
+
 def test_a_read_may_wait() -> None:
     """For as long as it has asked to."""
     assert not broken_by(

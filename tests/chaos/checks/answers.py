@@ -1,6 +1,7 @@
 """Answers: everybody is told in time what has become of his call, unless something that it needs is broken."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from tests.chaos import lateness
 from tests.chaos.checks.index import Index, Violation, clock
@@ -19,12 +20,13 @@ _LINKS = frozenset({"client-api", "api-postgres"})
 
 
 def answers(index: Index) -> Iterator[Violation]:
-    """Each call is answered by what has happened, or by a refusal, and soon."""
+    """Each call is answered by what has happened, or by a refusal, and soon; 429 is one: it was too much at a time."""
     broken = Times((each.begun, each.ended + BACK_SECONDS) for each in index.history.injected if _is_felt(each))
     for call in index.history.calls:
         seconds = call.ended - call.invoked
         is_late = seconds > ANSWER_SECONDS + (WAIT_SECONDS if call.verb == "read" else 0)
-        if (is_late or call.outcome is Outcome.UNKNOWN) and not broken.touch(call.invoked, call.ended):
+        is_uncertain = call.outcome is Outcome.UNKNOWN and call.code != HTTPStatus.TOO_MANY_REQUESTS
+        if (is_late or is_uncertain) and not broken.touch(call.invoked, call.ended):
             yield Violation(LATE if is_late else UNCERTAIN, _said(call, seconds))
 
 
