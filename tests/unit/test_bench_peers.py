@@ -95,8 +95,8 @@ def test_those_that_decide_a_target_have_more_turns_and_what_may_be_left_out_com
     steps = list(plan.steps())
     turns = Counter((step.name, step.what.partition(",")[0]) for step in steps)
     works = {one.name: turns[one.name, "no-op tasks"] for one in contenders}
-    assert works == {"ours": 3, "peer 0": 3, "peer 1": 3, "default": 2, "peer 2": 2, "peer 3": 2, "peer 4": 2}
-    assert [turns[one.name, "its enqueues beside creates"] for one in peers] == [2, 2, 2, 5, 5]
+    assert works == {"ours": 6, "peer 0": 6, "peer 1": 6, "default": 2, "peer 2": 2, "peer 3": 2, "peer 4": 2}
+    assert [turns[one.name, "its enqueues beside creates"] for one in peers] == [2, 2, 2, 6, 6]
     assert {turns[one.name, "latency and sleepers"] for one in contenders} == {2}
     firsts = [step.is_second for step in steps]
     assert firsts == sorted(firsts)
