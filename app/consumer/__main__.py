@@ -35,8 +35,6 @@ def main() -> int:
     parser.add_argument("--consumer-id", type=UUID, metavar="ID", help="that the consumer PID has registered for it")
     asked = parser.parse_args()
     starter: int | None = asked.quarantine
-    if starter not in {None, os.getppid()}:
-        return 0  # it died while this process started, and its successor has started another
     try:
         settings = load(Settings)
         catalog = Catalog.load(settings)

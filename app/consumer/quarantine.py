@@ -16,7 +16,11 @@ _IDLE_POLLS = 3
 
 
 class QuarantineFetcher:
-    """Claims suspects only, until there are none, or until the consumer that started this process (a pid) is gone."""
+    """Claims suspects only, until there are none, or the consumer that started this process (a pid) is gone.
+
+    That may be before this process is there. It looks for one suspect all the same: where consumers keep dying, none
+    would ever run otherwise.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class QuarantineFetcher:
         kinds = [kind for lane in executor.lanes for kind in lane.kinds]
         self._claimer = Claimer(kinds, wakeup, executor, lease, emit)
         self._starter = starter
+        self._has_looked = asyncio.Event()
 
     async def run(self) -> None:
         """Fetch until nothing is left, or nobody is left to look after this process."""
@@ -57,6 +62,7 @@ class QuarantineFetcher:
                 claimed = await self._claimer.claim(lambda who: claim_suspects(self._database, who, limit=1))
             except DatabaseUnavailableError:
                 continue
+            self._has_looked.set()
             if claimed:
                 idle_polls = 0
             else:
@@ -64,6 +70,7 @@ class QuarantineFetcher:
                 await asyncio.sleep(self._poll_seconds)
 
     async def _outlive_starter(self) -> None:
+        await self._has_looked.wait()
         while os.getppid() == self._starter:  # noqa: ASYNC110 - the kernel sets no event
             await asyncio.sleep(self._poll_seconds)
 

@@ -40,7 +40,7 @@ class QuarantinePool:
         await register(self._database, consumer_id, socket.gethostname(), NOT_THERE_YET, kinds=[])
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "app.consumer.quarantined", "--quarantine", str(os.getpid())),
+                *(sys.executable, "-m", "app.consumer", "--quarantine", str(os.getpid())),
                 *("--consumer-id", str(consumer_id)),
                 start_new_session=True,
             )

@@ -12,13 +12,13 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 _RATHER_THAN_PARENT = 500  # proc(5); of at most 1,000. Anybody may make himself a better victim
 
 
-def end_with_parent(parent_pid: int, by: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel send this process that signal when its parent dies, whatever either of them does then.
+def end_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent dies, whatever either of them does then.
 
     More exactly: when the thread ends that started this process. A parent that died before this call is seen by its id.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
 

@@ -14,12 +14,10 @@ import httpx2
 
 from tests.support.api import APP, OPTIONS, listen, url_of
 from tests.support.forking import Forked, forks
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 from tests.support.zygote import ROOT
 
 __all__ = ["ROOT", "Process", "Service", "service"]
-
-START_SECONDS = 30.0
 
 
 class Process:
@@ -120,7 +118,7 @@ class Service:
             except httpx2.TransportError:
                 return False
 
-        await until(is_live, START_SECONDS)
+        await until(is_live, PATIENCE_SECONDS)
         return api
 
     def launch_api(self) -> Process:
@@ -132,7 +130,7 @@ class Service:
     async def start_consumer(self, **settings: object) -> Process:
         """Start a consumer process and wait until it claims."""
         consumer = self.launch_consumer(**settings)
-        await consumer.wrote("consumer started", START_SECONDS)
+        await consumer.wrote("consumer started", PATIENCE_SECONDS)
         return consumer
 
     def launch_consumer(self, **settings: object) -> Process:
@@ -142,7 +140,7 @@ class Service:
 
     def launch_quarantine(self, starter: int) -> Process:
         """Start a process for suspects, as the consumer with this pid would."""
-        return self._start(["-m", "app.consumer.quarantined", "--quarantine", str(starter)])
+        return self._start(["-m", "app.consumer", "--quarantine", str(starter)])
 
     def _start(self, arguments: Sequence[str], env: dict[str, str] | None = None, given: int | None = None) -> Process:
         is_forked = self.is_forked and arguments[0] == "-m"
@@ -162,14 +160,17 @@ class Service:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def reaches(self, task_id: str, status: str, seconds: float = 10) -> float:
-        """Wait until the task has this status; the seconds it took."""
+    async def reaches(self, task_id: str, status: str, seconds: float = PATIENCE_SECONDS) -> float:
+        """Wait until the task has this status; the seconds it took. A failure says what the processes wrote."""
 
         async def fact() -> bool:
             return bool((await self.get(task_id))["status"] == status)
 
-        fact.__doc__ = f"{task_id} is {status}"
-        return await until(fact, seconds)
+        try:
+            return await until(fact, seconds)
+        except AssertionError as error:
+            wrote = "\n".join(process.output()[-3000:] for process in self.processes)
+            raise AssertionError(f"{error}, but {await self.get(task_id)}\n{wrote}") from None
 
     async def close(self) -> None:
         """Kill what is left."""

@@ -7,11 +7,13 @@ from typing import TypeVar
 
 from app.core.events import Event
 
+PATIENCE_SECONDS = 30.0  # for what no test is about the speed of: the start of a process can take ten of them
+
 EventT = TypeVar("EventT", bound=Event)
 
 
 async def until(
-    fact: Callable[[], Awaitable[object]], seconds: float = 10, every: float = 0.05, what: str = ""
+    fact: Callable[[], Awaitable[object]], seconds: float = PATIENCE_SECONDS, every: float = 0.05, what: str = ""
 ) -> float:
     """Wait until the fact holds, which is `what` in words; the seconds it took. Fails when it does not in time."""
     start = time.monotonic()
@@ -39,7 +41,7 @@ class EventLog:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def seen(
-        self, kind: type[EventT], matches: Callable[[EventT], bool] = lambda _: True, seconds: float = 10
+        self, kind: type[EventT], matches: Callable[[EventT], bool] = lambda _: True, seconds: float = PATIENCE_SECONDS
     ) -> EventT:
         """Wait for an event of this type that matches, past or to come."""
         async with asyncio.timeout(seconds):
