@@ -87,7 +87,15 @@ def make_parts(
     fetchers: list[Fetcher] | list[QuarantineFetcher]
     sweeper = None
     if starter is not None:
-        fetchers = [QuarantineFetcher(database, wakeup, executor, lease, starter=starter, poll_seconds=poll, emit=emit)]
+        fetchers = [
+            QuarantineFetcher(
+                *(database, wakeup, executor, lease),
+                starter=starter,
+                poll_seconds=poll,
+                drain_seconds=settings.drain_seconds,
+                emit=emit,
+            )
+        ]
     else:
         fetchers = [Fetcher(lane, database, wakeup, executor, lease, poll_seconds=poll, emit=emit) for lane in lanes]
         kinds = [kind for lane in lanes for kind in lane.kinds]

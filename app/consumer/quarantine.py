@@ -18,8 +18,8 @@ _IDLE_POLLS = 3
 class QuarantineFetcher:
     """Claims suspects only, until there are none, or the consumer that started this process (a pid) is gone.
 
-    That may be before this process is there. It looks for one suspect all the same: where consumers keep dying, none
-    would ever run otherwise.
+    When that is gone, also where it was before this process was there, this goes on for `drain_seconds`: where
+    consumers keep dying, no suspect would ever run otherwise.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class QuarantineFetcher:
         *,
         starter: int,
         poll_seconds: float,
+        drain_seconds: float,
         emit: Emit,
     ) -> None:
         self._database = database
@@ -40,10 +41,10 @@ class QuarantineFetcher:
         kinds = [kind for lane in executor.lanes for kind in lane.kinds]
         self._claimer = Claimer(kinds, wakeup, executor, lease, emit)
         self._starter = starter
-        self._has_looked = asyncio.Event()
+        self._drain_seconds = drain_seconds
 
     async def run(self) -> None:
-        """Fetch until nothing is left, or nobody is left to look after this process."""
+        """Fetch until nothing is left, or for long enough without anybody who looks after this process."""
         ends = [asyncio.create_task(self._fetch_all()), asyncio.create_task(self._outlive_starter())]
         try:
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -62,7 +63,6 @@ class QuarantineFetcher:
                 claimed = await self._claimer.claim(lambda who: claim_suspects(self._database, who, limit=1))
             except DatabaseUnavailableError:
                 continue
-            self._has_looked.set()
             if claimed:
                 idle_polls = 0
             else:
@@ -70,9 +70,9 @@ class QuarantineFetcher:
                 await asyncio.sleep(self._poll_seconds)
 
     async def _outlive_starter(self) -> None:
-        await self._has_looked.wait()
         while os.getppid() == self._starter:  # noqa: ASYNC110 - the kernel sets no event
             await asyncio.sleep(self._poll_seconds)
+        await asyncio.sleep(self._drain_seconds)
 
     async def close(self) -> None:
         """After run(): start what a claim under way brings."""
