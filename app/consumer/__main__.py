@@ -15,6 +15,7 @@ import uvloop
 
 from app.consumer.consumer import Consumer
 from app.consumer.drain import StopRequest
+from app.consumer.forks import Server, start_fork_server
 from app.consumer.metrics_port import serve_metrics
 from app.core.config import Settings, load
 from app.core.declared import load_declared
@@ -30,11 +31,12 @@ def main() -> int:
     """Run until SIGTERM or SIGINT; a second one stops at once. The exit code: 0 in order, 1 restart me, 2 settings."""
     parser = argparse.ArgumentParser(prog="python -m app.consumer", description=__doc__)
     parser.add_argument(
-        "--quarantine", type=int, metavar="PID", help="run suspects one by one, for the consumer PID; end with it"
+        "--quarantine", type=int, metavar="PID", help="run suspects one by one, for as long as its parent is PID"
     )
-    parser.add_argument("--consumer-id", type=UUID, metavar="ID", help="that the consumer PID has registered for it")
+    parser.add_argument("--consumer-id", type=UUID, metavar="ID", help="that has been registered for it")
     asked = parser.parse_args()
     starter: int | None = asked.quarantine
+    server = start_fork_server()
     try:
         settings = load(Settings)
         catalog = Catalog.load(settings)
@@ -49,7 +51,7 @@ def main() -> int:
     gc.freeze()  # what is loaded stays; collections look only at what tasks make
     gc.set_threshold(50_000, 20, 20)
     emit = to_all(log_event, metrics.count)
-    uvloop.run(_run(settings, catalog, declared, emit, starter=starter, consumer_id=asked.consumer_id))
+    uvloop.run(_run(settings, catalog, declared, emit, server, starter=starter, consumer_id=asked.consumer_id))
     raise AssertionError("unreachable: _run ends the process")
 
 
@@ -58,6 +60,7 @@ async def _run(
     catalog: Catalog,
     declared: Sequence[NewSchedule],
     emit: Emit,
+    server: Server,
     *,
     starter: int | None,
     consumer_id: UUID | None,
@@ -68,7 +71,9 @@ async def _run(
     code = 1
     try:
         of_settings = declared if starter is None else None
-        consumer = Consumer(settings, catalog, emit, starter=starter, consumer_id=consumer_id, declared=of_settings)
+        consumer = Consumer(
+            settings, catalog, emit, server, starter=starter, consumer_id=consumer_id, declared=of_settings
+        )
         await consumer.run(stop)
         code = 0
     except ConsumerDeclaredDeadError:

@@ -1,8 +1,8 @@
-"""`python -m app.consumer.child CHANNEL PARENT`: a child process, which runs isolated handlers one after another.
+"""`python -m app.consumer.child CHANNEL`: a child process, which runs isolated handlers one after another.
 
-CHANNEL is the descriptor of its end of a socket pair (app/consumer/channel.py), PARENT the consumer's process id; the
-consumer's side is app/consumer/child_process.py. SIGTERM stops the handler that runs, at its `await` or in the middle
-of what it computes, with CancelledError; then the process ends. It also ends, at once, when the consumer does.
+CHANNEL is the descriptor of its end of a socket pair (app/consumer/channel.py); the consumer's side is
+app/consumer/child_process.py. SIGTERM stops the handler that runs, at its `await` or in the middle of what it
+computes, with CancelledError; then the process ends. It also ends, at once, when the consumer does.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from app.db.engine import Database
 from app.handler_api.outcome import Outcome
 from app.handlers import Catalog
 from app.queue.wakeup import Wakeup
-from app.utils.linux import die_first_of_memory, end_with_parent, resident_bytes
+from app.utils.linux import die_first_of_memory, resident_bytes
 
 _CONNECTIONS = 2  # for checkpoints, if there are any: one handler runs at a time
 _STATEMENT_SECONDS = 10.0
@@ -38,8 +38,7 @@ _CLOSE_SECONDS = 0.5
 
 def main() -> int:
     """Run jobs until told to stop. Returns only where it can't start: 2, the settings are wrong."""
-    channel, parent_pid = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
-    end_with_parent(parent_pid)
+    channel = socket.socket(fileno=int(sys.argv[1]))
     die_first_of_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the consumer knows what to do about it
     channel.set_inheritable(False)

@@ -1,14 +1,13 @@
 """One child process, as the consumer sees it. The child's own side is app/consumer/child.py."""
 
 import asyncio
-import os
 import signal
 import socket
-import sys
 from contextlib import suppress
 from typing import Any, Self
 
 from app.consumer.channel import Answer, Job, job_message, pack, read_answer, receive
+from app.consumer.forks import Forked, Forks
 
 _START_SECONDS = 30.0
 _LAST_WORDS_SECONDS = 1.0  # from the end of a process to that of its channel
@@ -26,7 +25,7 @@ class ChildProcess:
     with it.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, streams: tuple[Any, asyncio.StreamWriter]) -> None:
+    def __init__(self, process: Forked, streams: tuple[Any, asyncio.StreamWriter]) -> None:
         self._process = process
         self._reader: asyncio.StreamReader = streams[0]
         self._writer = streams[1]
@@ -35,18 +34,12 @@ class ChildProcess:
         self.gone = asyncio.create_task(self._reap())
 
     @classmethod
-    async def spawn(cls) -> Self:
+    async def spawn(cls, forks: Forks) -> Self:
         """Start one. Raises OSError where the system has no memory, processes or descriptors left."""
         ours, its = socket.socketpair()
         try:
             with its:
-                # The kernel ends a child with the thread that started it: this must be the loop's own.
-                process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "app.consumer.child", str(its.fileno()), str(os.getpid())),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=[its.fileno()],
-                    start_new_session=True,
-                )
+                process = await forks.fork("app.consumer.child", given=[its.fileno()], is_bound=True)
             ours.setblocking(False)
             return cls(process, await asyncio.open_unix_connection(sock=ours))
         except BaseException:
@@ -84,17 +77,14 @@ class ChildProcess:
 
     async def end(self, grace_seconds: float) -> bool:
         """SIGTERM, then SIGKILL; returns when it is gone: whether it had to be killed."""
-        with suppress(ProcessLookupError):
-            self._process.terminate()
+        self._process.terminate()
         await asyncio.wait([self.gone], timeout=grace_seconds)
         self.kill()
         return await self.gone == -signal.SIGKILL
 
     def kill(self) -> None:
         """SIGKILL, to it and to what it has started."""
-        if not self.gone.done():  # later the number may be somebody else's
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
 
     async def _ask(self, job: Job) -> Answer | None:
         try:
@@ -107,7 +97,6 @@ class ChildProcess:
 
     async def _reap(self) -> int:
         code = await self._process.wait()
-        self.kill()
         if self._asking is not None:  # it may have answered, and ended then
             await asyncio.wait([self._asking], timeout=_LAST_WORDS_SECONDS)
             self._asking.cancel()

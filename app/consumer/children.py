@@ -7,6 +7,7 @@ from typing import Any
 
 from app.consumer.channel import Answer, Ending, Job
 from app.consumer.child_process import ChildDiedError, ChildProcess
+from app.consumer.forks import Forks
 from app.core.config import Settings
 from app.core.errors import LostClaimError
 from app.core.events import ChildKilled, ChildNotStarted, ChildReplaced, ChildStarted, Emit
@@ -31,8 +32,9 @@ class ChildPool:
     at once, so that no task but the first has to wait for a start.
     """
 
-    def __init__(self, settings: Settings, emit: Emit) -> None:
+    def __init__(self, settings: Settings, forks: Forks, emit: Emit) -> None:
         self._settings = settings
+        self._forks = forks
         self._emit = emit
         self._waiting: list[Place] = []
         self._children: set[ChildProcess] = set()
@@ -40,7 +42,7 @@ class ChildPool:
         self._is_closing = False
 
     def start_one(self) -> None:
-        """Start a child that nobody asks for yet; it takes about a second."""
+        """Start a child that nobody asks for yet: it imports the handlers' modules first."""
         if not self._is_closing:
             self._waiting.insert(0, self._start())  # taken last: those behind it are ready
 
@@ -111,7 +113,7 @@ class ChildPool:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            child = await ChildProcess.spawn()
+            child = await ChildProcess.spawn(self._forks)
         except Exception as error:  # noqa: BLE001 - whatever the system lacks, this process lives on without
             self._emit(ChildNotStarted(f"{type(error).__name__}: {error}"))
             return None

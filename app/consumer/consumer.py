@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from app.consumer.drain import StopRequest, close, drain
+from app.consumer.forks import Server
 from app.consumer.heartbeat import Heartbeat
 from app.consumer.maintenance import every
 from app.consumer.parts import make_parts
@@ -33,8 +34,8 @@ class Consumer:
     """Claims tasks and runs them until it is told to stop.
 
     A quarantine consumer runs suspects (tasks that were lost with their consumers) one at a time, and ends when there
-    are none: for the consumer whose pid is `starter`, and with it. That has registered `consumer_id` for it; any other
-    has a fresh one. `declared`: the schedules of the configuration; None leaves those in the table as they are.
+    are none, or soon after its parent, whose pid is `starter`, has died; `consumer_id` has been registered for it. Any
+    other has a fresh one. `declared`: the schedules of the configuration; None leaves those in the table as they are.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Consumer:
         settings: Settings,
         catalog: Catalog,
         emit: Emit,
+        server: Server,
         *,
         starter: int | None = None,
         consumer_id: UUID | None = None,
@@ -51,12 +53,18 @@ class Consumer:
         self._declared = declared
         self._emit = emit
         self._is_quarantine = starter is not None
+        self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._parts = make_parts(
-            settings, catalog, emit, starter=starter, consumer_id=consumer_id or uuid4(), on_crash=self._crash
+            settings,
+            catalog,
+            emit,
+            server=server,
+            starter=starter,
+            consumer_id=consumer_id or uuid4(),
+            on_crash=self._crash,
         )
         self._lease = self._parts.lease
         self._executor = self._parts.executor
-        self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stop: StopRequest) -> None:
         """Run until `stop`, then drain.

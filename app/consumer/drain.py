@@ -58,6 +58,7 @@ async def close(parts: Parts, emit: Emit) -> None:
         emit(StopIncomplete(str(error)))
     # Each has a second.
     await asyncio.gather(parts.children.close(), parts.toolbox.close(), parts.quarantines.close(_QUARANTINE_SECONDS))
+    parts.forks.close()
     await parts.database.close()
     emit(ConsumerStopped())
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from app.consumer.children import ChildPool
 from app.consumer.executor import Executor
 from app.consumer.fetch import Fetcher
+from app.consumer.forks import Forks, Server
 from app.consumer.heartbeat import Lease
 from app.consumer.lane import make_lanes
 from app.consumer.maintenance import Reconciler, Sweeper
@@ -35,6 +36,7 @@ class Parts:
     follow_up: FollowUp
     recorder: Recorder
     toolbox: Toolbox
+    forks: Forks
     children: ChildPool
     executor: Executor
     fetchers: list[Fetcher] | list[QuarantineFetcher]
@@ -53,6 +55,7 @@ def make_parts(
     catalog: Catalog,
     emit: Emit,
     *,
+    server: Server,
     starter: int | None,
     consumer_id: UUID,
     on_crash: Callable[[BaseException], None],
@@ -65,7 +68,8 @@ def make_parts(
     lease = Lease(consumer_id)
     recorder = Recorder(database, follow_up, emit)
     toolbox = Toolbox(settings, catalog, database, wakeup, emit)
-    children = ChildPool(settings, emit)
+    forks = Forks(server, on_crash)
+    children = ChildPool(settings, forks, emit)
     lanes = make_lanes(settings, catalog, quarantine=starter is not None)
     executor = Executor(
         lanes,
@@ -77,7 +81,7 @@ def make_parts(
         grace_seconds=settings.cancel_grace_seconds,
         on_crash=on_crash,
     )
-    quarantines = QuarantinePool(database, settings.child_processes, emit)
+    quarantines = QuarantinePool(database, forks, settings.child_processes, emit)
     poll = settings.poll_seconds
 
     def pause_lanes(queues: Collection[str]) -> None:
@@ -107,6 +111,7 @@ def make_parts(
         follow_up=follow_up,
         recorder=recorder,
         toolbox=toolbox,
+        forks=forks,
         children=children,
         executor=executor,
         fetchers=fetchers,

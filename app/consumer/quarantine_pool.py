@@ -1,12 +1,11 @@
 """The quarantine processes that one consumer has started: for suspects, each alone in its process (decision 0001)."""
 
 import asyncio
-import os
 import socket
-import sys
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+from app.consumer.forks import Forked, Forks
 from app.core.events import Emit, QuarantineNotStarted
 from app.db.engine import Database
 from app.queue.recover import NOT_THERE_YET, keep_registered, register, unregister
@@ -16,18 +15,19 @@ class _Starting(NamedTuple):
     """One that has not registered itself."""
 
     consumer_id: UUID
-    process: asyncio.subprocess.Process
+    process: Forked
 
 
 class QuarantinePool:
     """Starts them one after another, has them drain when this consumer does, and sees to it that they end."""
 
-    def __init__(self, database: Database, most: int, emit: Emit) -> None:
+    def __init__(self, database: Database, forks: Forks, most: int, emit: Emit) -> None:
         """`most`: processes at a time."""
         self._database = database
+        self._forks = forks
         self._most = most
         self._emit = emit
-        self._processes: list[asyncio.subprocess.Process] = []
+        self._processes: list[Forked] = []
         self._starting: _Starting | None = None
         self._is_stopping = False
 
@@ -39,10 +39,9 @@ class QuarantinePool:
         consumer_id = uuid4()
         await register(self._database, consumer_id, socket.gethostname(), NOT_THERE_YET, kinds=[])
         try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "app.consumer", "--quarantine", str(os.getpid())),
-                *("--consumer-id", str(consumer_id)),
-                start_new_session=True,
+            process = await self._forks.fork(
+                *("app.consumer", "--quarantine", str(self._forks.server_pid), "--consumer-id", str(consumer_id)),
+                is_bound=False,
             )
         except OSError as error:  # no memory, no file descriptors: a later sweep tries again
             self._emit(QuarantineNotStarted(str(error)))
@@ -87,6 +86,6 @@ class QuarantinePool:
             for process in self._living():
                 process.kill()
 
-    def _living(self) -> list[asyncio.subprocess.Process]:
+    def _living(self) -> list[Forked]:
         self._processes = [process for process in self._processes if process.returncode is None]
         return self._processes

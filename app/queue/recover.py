@@ -33,7 +33,7 @@ _IDLE_QUARANTINES = """
 SELECT count(*) FROM consumers WHERE kinds = '{}'
     AND NOT EXISTS (SELECT FROM tasks WHERE status = 'processing' AND consumer_id = consumers.id)
 """
-# One process after another, however many consumers look: each takes a second of CPU to start, and all at once they
+# One process after another, however many consumers look: each has the handlers' modules to import, and all at once they
 # would keep a small host's beats from getting through (docs/decisions/0001).
 _IS_STARTING = f"""
 EXISTS (SELECT FROM consumers WHERE kinds = '{{}}' AND

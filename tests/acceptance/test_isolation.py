@@ -107,11 +107,12 @@ async def test_a_killed_consumer_leaves_no_child(taskmill: Service, sql: Connect
     for file in files:
         await pid_in(file)
     await taskmill.reaches(await _create(taskmill, "pid"), "completed")
-    children = children_of(killed.pid)
+    (server,) = children_of(killed.pid)
+    children = children_of(server)
     assert len(children) == 3
     assert {_oom_score(pid) for pid in children} == {min(1_000, _oom_score(killed.pid) + 500)}
     killed.signal(signal.SIGKILL)
-    await are_gone(*children, seconds=1)
+    await are_gone(server, *children, seconds=1)
     await taskmill.start_consumer()
 
     async def run_again() -> bool:
@@ -120,6 +121,27 @@ async def test_a_killed_consumer_leaves_no_child(taskmill: Service, sql: Connect
     await until(run_again)
     for task_id in ids:
         await taskmill.client.patch(f"/task/{task_id}/cancel")
+
+
+async def test_a_consumer_ends_with_its_fork_server(taskmill: Service, sql: Connection, tmp_path: Path) -> None:
+    """SIGTERM, which may be meant for all by their name, does nothing to it; SIGKILL leaves none to start children."""
+    consumer = await taskmill.start_consumer()
+    task_id = await _create(taskmill, "sleep_blocking", file=tmp_path / "notes")
+    child = await pid_in(tmp_path / "notes")
+    (server,) = children_of(consumer.pid)
+    os.kill(server, signal.SIGTERM)
+    await taskmill.reaches(await _create(taskmill, "pid"), "completed")
+    os.kill(server, signal.SIGKILL)
+    assert await consumer.exit_code() == 1
+    assert "ForkServerDiedError" in consumer.output()
+    await are_gone(child)
+    await taskmill.start_consumer()
+
+    async def runs_again() -> bool:
+        return bool(await sql.fetchval("SELECT attempt FROM tasks WHERE status = 'processing'") == 2)
+
+    await until(runs_again)
+    await taskmill.client.patch(f"/task/{task_id}/cancel")
 
 
 async def test_the_child_of_a_frozen_consumer_writes_nothing_more(
@@ -211,4 +233,5 @@ async def test_children_start_only_where_they_are_needed(database_url: str, redi
     async with service(database_url, redis_url) as taskmill:
         consumer = await taskmill.start_consumer()
         await taskmill.reaches((await taskmill.create({"simulate_seconds": 0}))["id"], "completed")
-        assert children_of(consumer.pid) == []
+        (server,) = children_of(consumer.pid)
+        assert children_of(server) == []

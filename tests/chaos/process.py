@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from tests.support.zygote import MESSAGE_BYTES, ROOT, start_zygote
+from app.utils.fork_server import MESSAGE_BYTES, request_fork
+from tests.support.zygote import ROOT, start_zygote
 
 _READY = {"api": "Application startup complete", "consumer": "consumer started"}
 _CONSUMER_ID = re.compile(r'"consumer_id": "([0-9a-f-]{36})"')
@@ -136,9 +136,10 @@ class Starter:
     ) -> None:
         """Have the zygote fork it; `given` is its standard input."""
         self._being_forked.append(process)
-        request = json.dumps({"args": [_LAUNCH, *arguments], "env": environment}).encode()
         with process.log.open("wb") as output:
-            socket.send_fds(self._socket, [request], [given, output.fileno()])
+            descriptors, env = [given, output.fileno(), output.fileno()], dict(environment)
+            arguments = [_LAUNCH, *arguments]
+            request_fork(self._socket, arguments, descriptors, standard=3, is_bound=True, environment=env)
         await process.started.wait()
 
     async def spawn(

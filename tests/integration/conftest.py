@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
+from app.consumer.forks import Forks
 from app.core.task import Hint, NewTask, Priority
 from app.db.engine import SESSION, Database
 from app.queue.cancel import Canceler
@@ -15,6 +16,7 @@ from app.queue.follow_up import FollowUp
 from app.queue.recover import register
 from app.queue.wakeup import Wakeup, list_name
 from tests.conftest import quick_settings
+from tests.support.forking import fork_server
 from tests.support.types import Connection
 from tests.support.waiting import EventLog
 
@@ -49,6 +51,14 @@ async def waiting_for_a_lock(database: Database) -> list[int]:
     """The backends that do. Not to be asked within a transaction, which would see the same ones for ever."""
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     return [row[0] for row in await database.fetch(waiting)]
+
+
+@pytest.fixture
+async def forks() -> AsyncIterator[Forks]:
+    """Of a fork server that has this process's environment."""
+    started = Forks(fork_server(), lambda error: pytest.fail(str(error)))
+    yield started
+    started.close()
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from app.queue.wakeup import Wakeup
 from tests.conftest import quick_settings
 from tests.integration.conftest import LIST, Insert
 from tests.support.consuming import consuming
+from tests.support.forking import fork_server
 from tests.support.proxy import Proxy
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
@@ -254,7 +255,7 @@ async def test_a_poll_that_fills_every_slot_drops_as_many_ids(
 
 async def test_a_crash_ends_no_task(settings: Settings, events: EventLog, insert: Insert, count: Count) -> None:
     """One part of the consumer dies: it ends by that error, and what it ran is left for others to recover."""
-    consumer = Consumer(settings, Catalog.load(settings), events)
+    consumer = Consumer(settings, Catalog.load(settings), events, fork_server())
     running = asyncio.create_task(consumer.run(StopRequest()))
     await insert(3, LONG)
     await until(count(3, "processing"))

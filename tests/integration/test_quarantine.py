@@ -9,6 +9,7 @@ from app.core.config import Settings
 from app.core.events import TasksClaimed
 from app.handlers import Catalog
 from tests.integration.conftest import Insert
+from tests.support.forking import fork_server
 from tests.support.types import Connection
 from tests.support.waiting import EventLog
 
@@ -20,7 +21,9 @@ async def test_one_that_is_stopped_claims_no_more(
     await insert(5, '{"simulate_seconds": 0.3}')
     await sql.execute("UPDATE tasks SET lost_count = 2")
     stop = StopRequest()
-    consumer = asyncio.create_task(Consumer(settings, Catalog.load(settings), events, starter=os.getppid()).run(stop))
+    consumer = asyncio.create_task(
+        Consumer(settings, Catalog.load(settings), events, fork_server(), starter=os.getppid()).run(stop)
+    )
     await events.seen(TasksClaimed)
     stop()
     async with asyncio.timeout(10):

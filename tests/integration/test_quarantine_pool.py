@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from app.consumer.forks import Forks
 from app.consumer.quarantine_pool import QuarantinePool
 from app.db.engine import Database
 from app.queue.recover import look, recover
@@ -18,11 +19,13 @@ _LATER = "UPDATE consumers SET started_at = started_at - interval '1 minute', be
 
 
 @pytest.fixture
-async def pool(database: Database, events: EventLog, insert: Insert, sql: Connection) -> AsyncIterator[QuarantinePool]:
+async def pool(
+    database: Database, forks: Forks, events: EventLog, insert: Insert, sql: Connection
+) -> AsyncIterator[QuarantinePool]:
     """That of a consumer, with three suspects there. What it starts finds no settings, and would end by that."""
     await insert(3)
     await sql.execute("UPDATE tasks SET lost_count = 2")
-    pool = QuarantinePool(database, 2, events)
+    pool = QuarantinePool(database, forks, 2, events)
     yield pool
     await pool.close(0)
 

@@ -9,7 +9,18 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from tests.support.zygote import MESSAGE_BYTES, start_zygote
+from app.consumer.forks import Server
+from app.utils.fork_server import MESSAGE_BYTES, request_fork
+from tests.support.zygote import start_zygote
+
+
+def fork_server() -> Server:
+    """One for a consumer in this process, with this environment and output. It ends with its socket."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with its, open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+        pid = forks().fork(["tests.support.zygote"], os.environ, nothing.fileno(), 1, its.fileno()).pid
+    assert ours.recv(MESSAGE_BYTES) == b"{}"
+    return Server(ours, pid)
 
 
 @cache
@@ -28,10 +39,15 @@ class Forks:
             self._zygote, self._socket = start_zygote(environment, Path(log.name))
         self._exits: dict[int, int] = {}
 
-    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], given: int, output: int) -> "Forked":
-        """Run a module, with its arguments; `given` and `output` are its standard input, and output and error."""
-        request = json.dumps({"args": arguments, "env": environment}).encode()
-        socket.send_fds(self._socket, [request], [given, output])
+    def fork(
+        self, arguments: Sequence[str], environment: Mapping[str, str], given: int, output: int, *others: int
+    ) -> "Forked":
+        """Run a module; `given` and `output` are its standard input, and output and error.
+
+        The numbers that its copies of the `others` have there are further arguments.
+        """
+        descriptors = [given, output, output, *others]
+        request_fork(self._socket, arguments, descriptors, standard=3, is_bound=True, environment=dict(environment))
         while (pid := self._hear()) is None:
             pass
         return Forked(pid, self)

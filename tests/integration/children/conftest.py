@@ -10,8 +10,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from app.consumer.children import ChildPool
+from app.consumer.forks import Forks
 from app.core.config import Settings
 from app.core.task import Claim
+from tests.support.forking import fork_server
 from tests.support.waiting import EventLog
 
 Pool = Callable[..., ChildPool]
@@ -20,7 +22,8 @@ Pool = Callable[..., ChildPool]
 @pytest.fixture
 async def make_pool(settings: Settings, events: EventLog, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pool]:
     """Build a pool; its children read their settings from the environment, as in production."""
-    pools = []
+    pools: list[ChildPool] = []
+    started: list[Forks] = []
     environment = settings.model_dump(include={"database_url", "redis_url"}) | {
         "handler_modules": "tests.handlers.isolated"
     }
@@ -30,7 +33,8 @@ async def make_pool(settings: Settings, events: EventLog, monkeypatch: pytest.Mo
     def make(**others: object) -> ChildPool:
         for name, value in others.items():
             monkeypatch.setenv(name.upper(), str(value))
-        pools.append(ChildPool(settings.model_copy(update={"cancel_grace_seconds": 1.0} | others), events))
+        started.append(Forks(fork_server(), lambda error: pytest.fail(str(error))))
+        pools.append(ChildPool(settings.model_copy(update={"cancel_grace_seconds": 1.0} | others), started[-1], events))
         return pools[-1]
 
     yield make
@@ -38,10 +42,12 @@ async def make_pool(settings: Settings, events: EventLog, monkeypatch: pytest.Mo
         await pool.close()
         assert not pool._children
         await asyncio.gather(*pool._background)
+    for forks in started:
+        forks.close()
 
 
 @pytest.fixture
-def pool(make_pool: Pool) -> ChildPool:
+async def pool(make_pool: Pool) -> ChildPool:
     """A pool."""
     return make_pool()
 

@@ -11,7 +11,7 @@ from app.consumer.children import ChildPool
 from app.consumer.verdict import JsonText
 from app.core.task import ErrorCode
 from app.handler_api.outcome import Done, Fail, Retry, Snooze
-from tests.integration.children.conftest import job, unlimited
+from tests.integration.children.conftest import Pool, job, unlimited
 
 
 async def test_outcomes_travel(pool: ChildPool) -> None:
@@ -70,10 +70,11 @@ async def test_a_child_that_breaks_the_channel_is_a_failed_attempt(pool: ChildPo
 
 
 async def test_what_a_handler_prints_breaks_nothing(
-    pool: ChildPool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], make_pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes to the consumer's own output, line by line; and so do the lines of its log."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    pool = make_pool()
     assert await pool.run(job("print"), unlimited) == Done(JsonText('"printed"'))
     await pool.run(job("log"), unlimited)
     await pool.run(job("kill"), unlimited)

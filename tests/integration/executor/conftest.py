@@ -11,6 +11,7 @@ import pytest
 
 from app.consumer.children import ChildPool
 from app.consumer.executor import Executor
+from app.consumer.forks import Forks
 from app.consumer.lane import Lane
 from app.consumer.recorder import Recorder
 from app.consumer.tools import Toolbox
@@ -46,6 +47,7 @@ async def execute(
     settings: Settings,
     database: Database,
     wakeup: Wakeup,
+    forks: Forks,
     events: EventLog,
     insert: Insert,
     consumer_id: UUID,
@@ -69,7 +71,7 @@ async def execute(
         lane = Lane(["simulate"], 5)
         toolbox = Toolbox(settings, catalog, database, wakeup, events)
         recorder = Recorder(database, FollowUp(database, wakeup, events), events)
-        children = ChildPool(settings, events)
+        children = ChildPool(settings, forks, events)
         executor = Executor([lane], catalog, toolbox, children, recorder, events, grace_seconds=0.1, on_crash=crash)
         await insert(1, content)
         await sql.execute("UPDATE tasks SET attempt = $1", attempt - 1)
