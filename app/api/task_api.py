@@ -54,8 +54,8 @@ class TaskApi:
             _HEAVIEST_BATCH,
             weigh=lambda task: len(task.content) + _ROW,
         )
-        canceler = Canceler(services.database, services.wakeup, services.follow_up, services.emit)
-        self._cancels: Batcher[UUID, Task | None] = Batcher(canceler.cancel, _LARGEST_BATCH)
+        self._canceler = Canceler(services.database, services.wakeup, services.follow_up, services.emit)
+        self._cancels: Batcher[UUID, Task | None] = Batcher(self._canceler.cancel, _LARGEST_BATCH)
 
     async def create(self, scope: Scope, receive: Receive) -> bytes | Reply:
         """Keep a task and put it in the queue. It starts as soon as a consumer is free."""
@@ -97,6 +97,8 @@ class TaskApi:
     async def cancel(self, scope: Scope, _: Receive) -> bytes:
         """Cancel a task that is pending or processing. Its handler is stopped; canceling again changes nothing."""
         task = await self._cancels.submit(await self._reader.visible_id(scope))
+        if task is not None and task.status not in _ENDED:
+            task = await self._canceler.wait_and_cancel(task.id)
         if task is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
         if task.status != TaskStatus.CANCELED:

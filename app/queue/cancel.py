@@ -19,7 +19,7 @@ WITH live AS MATERIALIZED (
     SELECT id FROM tasks
     WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')
     ORDER BY id
-    FOR UPDATE
+    {lock}
 ), ended AS (
     UPDATE tasks SET status = 'canceled', finished_at = clock_timestamp(), version = version + 1,
         updated_at = clock_timestamp()
@@ -29,8 +29,10 @@ WITH live AS MATERIALIZED (
 SELECT {ended}, was_running FROM ended
 """
 _TELL = {"delivery": DELIVERY, "tell": TELL.format(ended="ended")}
-_CANCEL = _CANCELING.format(columns=COLUMNS, ended=COLUMNS.replace("tasks.", "") + ", delivery_id", **_TELL)
-_CANCEL_ALL = _CANCELING.format(columns=LEFT, ended=LEFT_ENDED, **_TELL)
+_WHOLE = _TELL | {"columns": COLUMNS, "ended": COLUMNS.replace("tasks.", "") + ", delivery_id"}
+_CANCEL_FREE = _CANCELING.format(lock="FOR UPDATE SKIP LOCKED", **_WHOLE)
+_CANCEL = _CANCELING.format(lock="FOR UPDATE", **_WHOLE)
+_CANCEL_ALL = _CANCELING.format(lock="FOR UPDATE", columns=LEFT, ended=LEFT_ENDED, **_TELL)
 
 # Primary key.
 _COUNT = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND (status = 'canceled') IS TRUE"
@@ -48,10 +50,19 @@ class Canceler:
     async def cancel(self, ids: Sequence[UUID]) -> list[Task | None]:
         """Cancel what is still live; every task as it stands afterwards, None where there is none.
 
-        Canceled now or before, a task is `canceled` in the answer; any other status says why it can't be. Raises
-        DatabaseUnavailableError; the answer to a repeated call is then the same as if the first had got through.
+        Canceled now or before, a task is `canceled` in the answer; one that has ended otherwise can't be. One that is
+        still live is being changed by somebody, who may take long, as a consumer that was frozen before its COMMIT: so
+        that nobody waits for others' tasks, `wait_and_cancel` is for these. Raises DatabaseUnavailableError; the answer
+        to a repeated call is then the same as if the first had got through.
         """
-        canceled = await self._database.fetch(_CANCEL, ids)
+        return await self._cancel(_CANCEL_FREE, ids)
+
+    async def wait_and_cancel(self, task_id: UUID) -> Task | None:
+        """As cancel, but waits for whoever is changing it."""
+        return (await self._cancel(_CANCEL, [task_id]))[0]
+
+    async def _cancel(self, statement: str, ids: Sequence[UUID]) -> list[Task | None]:
+        canceled = await self._database.fetch(statement, ids)
         tasks = {row["id"]: Task(*row[:-2]) for row in canceled}
         left = [_left(tasks[row["id"]], row["delivery_id"]) for row in canceled]
         self._canceled(left, [row["id"] for row in canceled if row["was_running"]])

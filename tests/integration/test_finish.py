@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.core.task import Claim, ErrorCode
+from app.core.task import Claim, ErrorCode, Task
 from app.db.engine import Database
 from app.queue.cancel import Canceler
 from app.queue.claim import claim_ids
@@ -83,9 +83,9 @@ async def test_a_completed_task_is_never_canceled(
     (claim,) = await _claimed(database, insert, consumer_id)
     async with sql.transaction():
         await sql.execute("UPDATE tasks SET status = 'completed' WHERE id = $1", claim.id)
-        canceling = asyncio.create_task(canceler.cancel([claim.id]))
+        canceling = asyncio.create_task(canceler.wait_and_cancel(claim.id))
         await until(lambda: database.fetch("SELECT FROM pg_locks WHERE NOT granted"))
-    (task,) = await canceling
+    task = await canceling
     assert task is not None
     assert task.status == "completed"
 
@@ -108,7 +108,12 @@ async def test_cancel_and_complete_at_the_same_time_have_one_winner(
     claims = await _claimed(database, insert, consumer_id, 500)
     halves = [claims[i::10] for i in range(10)]
     completing = asyncio.gather(*(complete(database, half, [None] * len(half)) for half in halves))
-    canceling = asyncio.gather(*(canceler.cancel([c.id for c in half]) for half in halves))
+
+    async def cancel(half: list[Claim]) -> list[Task | None]:
+        tasks = [task for task in await canceler.cancel([claim.id for claim in half]) if task]
+        return [await canceler.wait_and_cancel(t.id) if t.status == "processing" else t for t in tasks]
+
+    canceling = asyncio.gather(*map(cancel, halves))
     completed = {task_id for part in await completing for task_id in part}
     told = {task.id: task.status for part in await canceling for task in part if task}
     rows = {row["id"]: row["status"] for row in await sql.fetch("SELECT id, status FROM tasks")}

@@ -65,6 +65,7 @@ PLANS = {
     "take back": (admit._TAKE_BACK, 1, {"tasks_admitted", "tasks_pkey"}),
     "waiting keys": (admit._WAITING_KEYS, 2, {"tasks_blocked"}),
     "cancel": (cancel._CANCEL, 1, {"tasks_pkey"}),
+    "cancel what is free": (cancel._CANCEL_FREE, 1, {"tasks_pkey"}),
     "held rows": (recover._HELD_ROWS, 1, {"tasks_processing"}),
     "read group": (read_group._SELECT, 1, {"groups_pkey", "tasks_group_live", "tasks_group_ended"}),
     "versions": (
