@@ -29,7 +29,7 @@ from app.db.engine import Database
 from app.handler_api.outcome import Outcome
 from app.handlers import Catalog
 from app.queue.wakeup import Wakeup
-from app.utils.linux import die_first_of_memory, resident_bytes
+from app.utils.linux import die_first_of_memory, name_process, resident_bytes
 
 _CONNECTIONS = 2  # for checkpoints, if there are any: one handler runs at a time
 _STATEMENT_SECONDS = 10.0
@@ -39,6 +39,7 @@ _CLOSE_SECONDS = 0.5
 def main() -> int:
     """Run jobs until told to stop. Returns only where it can't start: 2, the settings are wrong."""
     channel = socket.socket(fileno=int(sys.argv[1]))
+    name_process("taskmill-child")
     die_first_of_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the consumer knows what to do about it
     channel.set_inheritable(False)

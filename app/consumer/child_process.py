@@ -22,7 +22,7 @@ class ChildProcess:
     """A process that runs one job at a time.
 
     It leads a process group of its own: a terminal's Ctrl-C does not reach it, and what a handler has started ends
-    with it.
+    with it, unless this process is killed.
     """
 
     def __init__(self, process: Forked, streams: tuple[Any, asyncio.StreamWriter]) -> None:

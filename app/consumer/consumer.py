@@ -34,8 +34,8 @@ class Consumer:
     """Claims tasks and runs them until it is told to stop.
 
     A quarantine consumer runs suspects (tasks that were lost with their consumers) one at a time, and ends when there
-    are none, or soon after its parent, whose pid is `starter`, has died; `consumer_id` has been registered for it. Any
-    other has a fresh one. `declared`: the schedules of the configuration; None leaves those in the table as they are.
+    are none. It has a `consumer_id` that has been registered for it; any other has a fresh one. `declared`: the
+    schedules of the configuration; None leaves those in the table as they are.
     """
 
     def __init__(
@@ -45,21 +45,21 @@ class Consumer:
         emit: Emit,
         server: Server,
         *,
-        starter: int | None = None,
+        is_quarantine: bool = False,
         consumer_id: UUID | None = None,
         declared: Sequence[NewSchedule] | None = None,
     ) -> None:
         self._settings = settings
         self._declared = declared
         self._emit = emit
-        self._is_quarantine = starter is not None
+        self._is_quarantine = is_quarantine
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._parts = make_parts(
             settings,
             catalog,
             emit,
             server=server,
-            starter=starter,
+            is_quarantine=is_quarantine,
             consumer_id=consumer_id or uuid4(),
             on_crash=self._crash,
         )

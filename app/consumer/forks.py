@@ -7,17 +7,20 @@ import json
 import os
 import signal
 import socket
-import threading
+import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from app.utils.fork_server import MESSAGE_BYTES, ForkServer, request_fork
-from app.utils.linux import end_with_parent
+from app.utils.fork_server import MESSAGE_BYTES, ForkServer, request_fork, request_kill
+from app.utils.linux import end_with_parent, name_process
+
+_ANSWER_SECONDS = 30.0  # a fork takes 10 ms
 
 
 class ForkServerDiedError(Exception):
-    """It was killed, and with it all children; nothing can be started any more."""
+    """It was killed or answers no more, and nothing can be started; the children have died with it."""
 
 
 class Server(NamedTuple):
@@ -32,9 +35,10 @@ def start_fork_server() -> Server:
 
     It knows no handlers: their modules may start threads, which no fork has.
     """
-    assert threading.active_count() == 1, "a fork would lose the other threads"
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     consumer = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
     if pid := os.fork():
         its.close()
         return Server(ours, pid)
@@ -42,9 +46,12 @@ def start_fork_server() -> Server:
         ours.close()
         os.setsid()  # a terminal's Ctrl-C does not reach it
         end_with_parent(consumer)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever stops the consumer by its name means that alone
+        name_process("taskmill-forks")
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         gc.freeze()  # else a collection in each process copies every page
         ForkServer(its).run()
+    except BaseException:  # noqa: BLE001 - said, and the end of this process ends its consumer
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(0)
 
@@ -88,12 +95,13 @@ class Forks:
 
     def __init__(self, server: Server, on_died: Callable[[BaseException], None]) -> None:
         """`on_died` is told when the server is gone."""
-        self._server = server.requests
         self.server_pid = server.pid
+        self._server = server.requests
         self._on_died = on_died
         self._living: dict[int, Forked] = {}
-        self._turn = asyncio.Lock()
-        self._answer: asyncio.Future[Forked]
+        self._answers: deque[asyncio.Future[Forked]] = deque()  # to come, in their order
+        self._turn = asyncio.Lock()  # who waits does so here, and not in the socket, which holds but so many requests
+        self._is_closed = False
         self._loop = asyncio.get_running_loop()
         self._server.setblocking(False)
         self._loop.add_reader(self._server, self._hear)
@@ -102,31 +110,40 @@ class Forks:
         """Run a module with these arguments and the numbers that its copies of the descriptors `given` have there.
 
         One that `is_bound` is killed when this process dies. Raises OSError where the system has no memory, processes
-        or descriptors left.
+        or descriptors left. Cancelled, it leaves no process.
         """
-        forking = asyncio.create_task(self._fork(arguments, given, is_bound=is_bound))
-        try:
-            return await asyncio.shield(forking)
-        except asyncio.CancelledError:
-            forking.add_done_callback(_kill)  # the answer comes all the same
-            raise
+        async with self._turn:
+            request_fork(self._server, arguments, given, is_bound=is_bound)
+            answer: asyncio.Future[Forked] = self._loop.create_future()
+            self._answers.append(answer)
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    return await answer
+            except TimeoutError:
+                self._die()
+                raise OSError("the fork server does not answer") from None
+            except asyncio.CancelledError:
+                if answer.done() and not answer.cancelled() and answer.exception() is None:
+                    answer.result().kill()
+                raise
 
     def close(self) -> None:
         """End the server, and with it all that is bound to it."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._loop.remove_reader(self._server)
         self._server.close()
-
-    async def _fork(self, arguments: Sequence[str], given: Sequence[int], *, is_bound: bool) -> Forked:
-        async with self._turn:
-            self._answer = self._loop.create_future()
-            with open(os.devnull, "rb") as nothing:  # noqa: ASYNC230, PTH123 - a device
-                descriptors = [nothing.fileno(), *given]
-                request_fork(self._server, arguments, descriptors, standard=1, is_bound=is_bound)
-            return await self._answer
+        for answer in self._answers:
+            if not answer.done():
+                answer.set_exception(OSError("the fork server has ended"))
+        for forked in self._living.values():  # those that are not bound see for themselves that they are alone now
+            forked.end(-signal.SIGKILL)
+        self._living.clear()
 
     def _hear(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._server, MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            data, given, _, _ = socket.recv_fds(self._server, MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             data = b""
         if not data:
@@ -136,26 +153,26 @@ class Forks:
             case {"pid": int(pid), "exit": int(code)}:
                 if pid in self._living:
                     self._living.pop(pid).end(code)
-            case {"pid": int(pid)} if not descriptors:  # this process has no room for it
-                os.kill(pid, signal.SIGKILL)
-                self._answer.set_exception(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+            case {"pid": int(pid)} if not given:  # this process has no descriptor left for it
+                with suppress(OSError):
+                    request_kill(self._server, pid)
+                self._answer(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
             case {"pid": int(pid)}:
-                self._living[pid] = forked = Forked(pid, descriptors[0])
-                self._answer.set_result(forked)
+                self._living[pid] = forked = Forked(pid, given[0])
+                self._answer(forked)
             case {"error": str(error)}:
-                self._answer.set_exception(OSError(error))
+                self._answer(OSError(error))
+
+    def _answer(self, found: Forked | OSError) -> None:
+        answer = self._answers.popleft()
+        if isinstance(found, OSError):
+            if not answer.done():
+                answer.set_exception(found)
+        elif answer.done():  # who asked was cancelled
+            found.kill()
+        else:
+            answer.set_result(found)
 
     def _die(self) -> None:
         self.close()
-        for forked in self._living.values():
-            forked.kill()  # those that are not bound
-            forked.end(-signal.SIGKILL)
-        self._living.clear()
-        if self._turn.locked():
-            self._answer.set_exception(OSError("the fork server has died"))
         self._on_died(ForkServerDiedError())
-
-
-def _kill(forking: "asyncio.Task[Forked]") -> None:
-    if not forking.cancelled() and forking.exception() is None:
-        forking.result().kill()

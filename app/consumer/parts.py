@@ -56,12 +56,12 @@ def make_parts(
     emit: Emit,
     *,
     server: Server,
-    starter: int | None,
+    is_quarantine: bool,
     consumer_id: UUID,
     on_crash: Callable[[BaseException], None],
 ) -> Parts:
-    """Those of a quarantine consumer where there is a `starter`. Nothing is connected or started yet."""
-    pool_size = settings.database_pool_size if starter is None else _QUARANTINE_POOL_SIZE
+    """Nothing is connected or started yet."""
+    pool_size = _QUARANTINE_POOL_SIZE if is_quarantine else settings.database_pool_size
     database = Database(settings.database_url, pool_size, _STATEMENT_SECONDS)
     wakeup = Wakeup(settings.redis_url, emit)
     follow_up = FollowUp(database, wakeup, emit)
@@ -70,7 +70,7 @@ def make_parts(
     toolbox = Toolbox(settings, catalog, database, wakeup, emit)
     forks = Forks(server, on_crash)
     children = ChildPool(settings, forks, emit)
-    lanes = make_lanes(settings, catalog, quarantine=starter is not None)
+    lanes = make_lanes(settings, catalog, quarantine=is_quarantine)
     executor = Executor(
         lanes,
         catalog,
@@ -90,16 +90,8 @@ def make_parts(
 
     fetchers: list[Fetcher] | list[QuarantineFetcher]
     sweeper = None
-    if starter is not None:
-        fetchers = [
-            QuarantineFetcher(
-                *(database, wakeup, executor, lease),
-                starter=starter,
-                poll_seconds=poll,
-                drain_seconds=settings.drain_seconds,
-                emit=emit,
-            )
-        ]
+    if is_quarantine:
+        fetchers = [QuarantineFetcher(database, wakeup, executor, lease, poll_seconds=poll, emit=emit)]
     else:
         fetchers = [Fetcher(lane, database, wakeup, executor, lease, poll_seconds=poll, emit=emit) for lane in lanes]
         kinds = [kind for lane in lanes for kind in lane.kinds]

@@ -1,7 +1,6 @@
 """Where the tasks of a quarantine consumer come from: suspects only (docs/decisions/0001)."""
 
 import asyncio
-import os
 
 from app.consumer.executor import Executor
 from app.consumer.fetch import Claimer
@@ -16,11 +15,7 @@ _IDLE_POLLS = 3
 
 
 class QuarantineFetcher:
-    """Claims suspects only, until there are none, or the consumer that started this process (a pid) is gone.
-
-    When that is gone, also where it was before this process was there, this goes on for `drain_seconds`: where
-    consumers keep dying, no suspect would ever run otherwise.
-    """
+    """Claims suspects only, until there are none."""
 
     def __init__(
         self,
@@ -29,9 +24,7 @@ class QuarantineFetcher:
         executor: Executor,
         lease: Lease,
         *,
-        starter: int,
         poll_seconds: float,
-        drain_seconds: float,
         emit: Emit,
     ) -> None:
         self._database = database
@@ -40,21 +33,9 @@ class QuarantineFetcher:
         self._poll_seconds = poll_seconds
         kinds = [kind for lane in executor.lanes for kind in lane.kinds]
         self._claimer = Claimer(kinds, wakeup, executor, lease, emit)
-        self._starter = starter
-        self._drain_seconds = drain_seconds
 
     async def run(self) -> None:
-        """Fetch until nothing is left, or for long enough without anybody who looks after this process."""
-        ends = [asyncio.create_task(self._fetch_all()), asyncio.create_task(self._outlive_starter())]
-        try:
-            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in ends:  # also where this is cancelled: whoever drains claims no more
-                task.cancel()
-        for task in done:
-            task.result()
-
-    async def _fetch_all(self) -> None:
+        """Fetch until nothing is left."""
         idle_polls = 0
         while idle_polls < _IDLE_POLLS:
             await self._lease.held.wait()
@@ -68,11 +49,6 @@ class QuarantineFetcher:
             else:
                 idle_polls += 1
                 await asyncio.sleep(self._poll_seconds)
-
-    async def _outlive_starter(self) -> None:
-        while os.getppid() == self._starter:  # noqa: ASYNC110 - the kernel sets no event
-            await asyncio.sleep(self._poll_seconds)
-        await asyncio.sleep(self._drain_seconds)
 
     async def close(self) -> None:
         """After run(): start what a claim under way brings."""

@@ -1,11 +1,14 @@
 """`python -m`, forked from a process that has imported what it runs: there in milliseconds, where imports take seconds.
 
 What is forked is a process of its own, in a session of its own, that runs the module as the interpreter would. On the
-server's socket (SOCK_SEQPACKET) each message is one JSON object. In: {"args", "env", "standard", "is_bound"}, with
-descriptors. `args` are a module and its arguments; of the descriptors, the first `standard` become 0, 1 and 2, and the
-numbers of the rest are further arguments. `env`: its environment, null for the server's. The kernel kills one that
-`is_bound` when the server dies. Out, in order: for each request {"pid"}, with a pidfd, or {"error"}; and for each end
-{"pid", "exit"}, when all of its process group is killed. The server ends with its socket.
+server's socket (SOCK_SEQPACKET) each message is one JSON object.
+
+In: {"args", "is_bound"} with descriptors. `args` are a module and its arguments, to which the numbers are added that
+the descriptors have there; the kernel kills one that `is_bound` when the server dies. Or {"kill"}, a pid, where its
+pidfd could not be received.
+
+Out, in the order of the requests: {"pid"} with a pidfd, or {"error"}; and for each end {"pid", "exit"}, when all of its
+process group is killed. The server ends with its socket.
 """
 
 import json
@@ -16,31 +19,30 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
 from app.utils.linux import end_with_parent
 
 MESSAGE_BYTES = 65_536
 _MOST_DESCRIPTORS = 8
+# Whoever sends these to all processes of a name does not mean this one, nor those that have just been forked: they wait
+# in the kernel until it is said what is to be done by them.
+_HELD = {signal.SIGTERM, signal.SIGINT}
 
 
-def request_fork(
-    requests: socket.socket,
-    arguments: Sequence[str],
-    descriptors: Sequence[int],
-    *,
-    standard: int,
-    is_bound: bool,
-    environment: dict[str, str] | None = None,
-) -> None:
-    """Send a request; the answer comes by the same socket. Raises OSError."""
-    request = {"args": arguments, "env": environment, "standard": standard, "is_bound": is_bound}
-    socket.send_fds(requests, [json.dumps(request).encode()], descriptors)
+def request_fork(requests: socket.socket, arguments: Sequence[str], given: Sequence[int], *, is_bound: bool) -> None:
+    """Send a request. Raises OSError."""
+    socket.send_fds(requests, [json.dumps({"args": arguments, "is_bound": is_bound}).encode()], given)
+
+
+def request_kill(requests: socket.socket, pid: int) -> None:
+    """Have one killed of which nothing else is known. Raises OSError."""
+    requests.send(json.dumps({"kill": pid}).encode())
 
 
 class ForkServer:
-    """To be run by a process that has no thread, event loop or connection."""
+    """To be run by a process that has no event loop or connection, and no thread of ours."""
 
     def __init__(self, requests: socket.socket) -> None:
         self._requests = requests
@@ -49,65 +51,68 @@ class ForkServer:
 
     def run(self) -> None:
         """Until nobody is left at the other end."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else ends can't be waited for
         self._selector.register(self._requests, selectors.EVENT_READ)
-        while True:
-            for key, _ in self._selector.select():
-                if key.fd in self._children:
-                    self._reap(key.fd)
-                elif not self._serve():
-                    return
+        with suppress(ConnectionError):
+            while True:
+                for key, _ in self._selector.select():
+                    if key.fd in self._children:
+                        self._reap(key.fd)
+                    elif not self._serve():
+                        return
 
     def _serve(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self._requests, MESSAGE_BYTES, _MOST_DESCRIPTORS)
+        data, given, flags, _ = socket.recv_fds(self._requests, MESSAGE_BYTES, _MOST_DESCRIPTORS)
         if not data:
             return False
         try:
-            self._fork(json.loads(data), descriptors)
+            request = json.loads(data)
+            if "kill" in request:
+                self._kill(request["kill"])
+            elif flags & socket.MSG_CTRUNC:
+                self._tell({"error": "no descriptors left for what was given"})
+            else:
+                self._fork(request, given)
         except OSError as error:  # the system has no memory, processes or descriptors left
             self._tell({"error": str(error)})
         finally:
-            for descriptor in descriptors:
+            for descriptor in given:
                 os.close(descriptor)
         return True
 
-    def _fork(self, request: dict[str, Any], descriptors: list[int]) -> None:
+    def _fork(self, request: dict[str, Any], given: list[int]) -> None:
         server = os.getpid()
         pid = os.fork()
         if pid == 0:
-            if request["is_bound"]:
-                end_with_parent(server)
-            self._become(request, descriptors)
-        try:
+            self._become(request, given, server)
+        with ExitStack() as undo:  # one that nobody can be told of must not run
+            undo.callback(os.waitpid, pid, 0)
+            undo.callback(os.kill, pid, signal.SIGKILL)
             process = os.pidfd_open(pid)
-        except OSError:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
+            undo.callback(os.close, process)
+            self._selector.register(process, selectors.EVENT_READ)
+            undo.callback(self._selector.unregister, process)
+            self._tell({"pid": pid}, process)
+            undo.pop_all()
         self._children[process] = pid
-        self._selector.register(process, selectors.EVENT_READ)
-        self._tell({"pid": pid}, process)
 
-    def _become(self, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
+    def _become(self, request: dict[str, Any], given: list[int], server: int) -> NoReturn:
         """The forked process: keep nothing of the server but what it has imported."""
         code = 1
         try:
+            if request["is_bound"]:
+                end_with_parent(server)
             os.setsid()
             self._selector.close()
             self._requests.close()
             for process in self._children:
                 os.close(process)
-            standard = request["standard"]
-            for number, descriptor in enumerate(descriptors[:standard]):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
-            if request["env"] is not None:
-                os.environ.clear()
-                os.environ.update(request["env"])
-                sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            sys.argv = [*request["args"], *map(str, descriptors[standard:])]
-            _run_module(sys.argv[0])
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+            sys.argv = [*request["args"], *map(str, given)]
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
             code = 0
         except SystemExit as end:
             if isinstance(end.code, str):
@@ -116,9 +121,15 @@ class ForkServer:
         except BaseException:  # noqa: BLE001 - as the interpreter does with what nobody has caught
             sys.excepthook(*sys.exc_info())
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+
+    def _kill(self, pid: int) -> None:
+        if pid in self._children.values():  # and so not waited for: the number is nobody else's
+            os.kill(pid, signal.SIGKILL)
 
     def _reap(self, process: int) -> None:
         pid = self._children.pop(process)
@@ -131,10 +142,3 @@ class ForkServer:
 
     def _tell(self, message: dict[str, int | str], *descriptors: int) -> None:
         socket.send_fds(self._requests, [json.dumps(message).encode()], descriptors)
-
-
-def _run_module(module: str) -> None:
-    for imported in (module, f"{module}.__main__"):  # where it is to run, it has not been imported
-        if not hasattr(sys.modules.get(imported), "__path__"):
-            sys.modules.pop(imported, None)
-    runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,14 +1,13 @@
-"""What only the kernel can do for a child process. Elsewhere than on Linux these do what little they can."""
+"""What only the kernel can do for a child process."""
 
 import ctypes
 import os
 import resource
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
 _RATHER_THAN_PARENT = 500  # proc(5); of at most 1,000. Anybody may make himself a better victim
 
 
@@ -17,10 +16,14 @@ def end_with_parent(parent_pid: int) -> None:
 
     More exactly: when the thread ends that started this process. A parent that died before this call is seen by its id.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def name_process(name: str) -> None:
+    """What `top`, `pstree` and `pgrep` call this process: 15 characters. `ps` shows what it was forked from."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
 
 
 def die_first_of_memory() -> None:
@@ -31,8 +34,5 @@ def die_first_of_memory() -> None:
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds now; where the kernel does not say so, the most that it ever held."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    """Memory that this process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -140,12 +140,30 @@ async def test_quarantine_ends_with_the_consumer_that_started_it(
 async def test_quarantine_runs_suspects_though_the_consumer_that_started_it_has_died(
     database_url: str, redis_url: str, sql: Connection
 ) -> None:
-    """It takes a second to start: where no consumer lives for longer, suspects would wait for ever."""
+    """That may be while it starts: where no consumer lives for longer, suspects would wait for ever."""
     async with service(database_url, redis_url, **QUICK) as taskmill:
         await _create_many(taskmill, 2, {"simulate_seconds": 0.5})
         await sql.execute("UPDATE tasks SET lost_count = 2")
         assert await taskmill.launch_quarantine(starter=1).exit_code() == 0
         await _all_are(sql, "completed", 2)
+
+
+async def test_quarantine_does_not_go_on_for_long_without_its_consumer(
+    database_url: str, redis_url: str, sql: Connection
+) -> None:
+    """Nobody is there to end it: it claims for DRAIN_SECONDS, and leaves the rest to others."""
+    async with service(database_url, redis_url, **QUICK, drain_seconds=1) as taskmill:
+        await _create_many(taskmill, 50, {"simulate_seconds": 0.4})
+        await sql.execute("UPDATE tasks SET lost_count = 2")
+        assert await taskmill.launch_quarantine(starter=1).exit_code() == 0
+        await _all_are(sql, "processing", 0)
+        assert await sql.fetchval("SELECT count(*) FROM tasks WHERE status = 'pending'") > 40
+
+
+async def test_quarantine_without_its_consumer_does_not_wait_for_postgresql(redis_url: str) -> None:
+    """Not even until it is registered."""
+    async with Service("postgresql://nobody@127.0.0.1:1/none", redis_url, drain_seconds=1) as taskmill:
+        assert await taskmill.launch_quarantine(starter=1).exit_code() == 0
 
 
 async def test_a_handler_that_will_not_stop_does_not_hold_its_consumer(

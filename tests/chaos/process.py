@@ -13,7 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from app.utils.fork_server import MESSAGE_BYTES, request_fork
+from app.utils.fork_server import MESSAGE_BYTES
+from tests.support.become import request_process
 from tests.support.zygote import ROOT, start_zygote
 
 _READY = {"api": "Application startup complete", "consumer": "consumer started"}
@@ -137,9 +138,8 @@ class Starter:
         """Have the zygote fork it; `given` is its standard input."""
         self._being_forked.append(process)
         with process.log.open("wb") as output:
-            descriptors, env = [given, output.fileno(), output.fileno()], dict(environment)
-            arguments = [_LAUNCH, *arguments]
-            request_fork(self._socket, arguments, descriptors, standard=3, is_bound=True, environment=env)
+            descriptors = [given, output.fileno(), output.fileno()]
+            request_process(self._socket, [_LAUNCH, *arguments], environment, descriptors)
         await process.started.wait()
 
     async def spawn(
@@ -176,6 +176,8 @@ class Starter:
         if message is None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             raise RuntimeError("the zygote has died")
+        if "error" in message:
+            raise OSError(message["error"])
         if "exit" in message:
             self._on_end(message["pid"], message["exit"])
         else:

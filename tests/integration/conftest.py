@@ -56,9 +56,11 @@ async def waiting_for_a_lock(database: Database) -> list[int]:
 @pytest.fixture
 async def forks() -> AsyncIterator[Forks]:
     """Of a fork server that has this process's environment."""
-    started = Forks(fork_server(), lambda error: pytest.fail(str(error)))
+    died: list[BaseException] = []
+    started = Forks(fork_server(), died.append)
     yield started
     started.close()
+    assert not died
 
 
 @pytest.fixture

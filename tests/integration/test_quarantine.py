@@ -1,7 +1,6 @@
 """A consumer of suspects alone, in this process."""
 
 import asyncio
-import os
 
 from app.consumer.consumer import Consumer
 from app.consumer.drain import StopRequest
@@ -22,7 +21,7 @@ async def test_one_that_is_stopped_claims_no_more(
     await sql.execute("UPDATE tasks SET lost_count = 2")
     stop = StopRequest()
     consumer = asyncio.create_task(
-        Consumer(settings, Catalog.load(settings), events, fork_server(), starter=os.getppid()).run(stop)
+        Consumer(settings, Catalog.load(settings), events, fork_server(), is_quarantine=True).run(stop)
     )
     await events.seen(TasksClaimed)
     stop()

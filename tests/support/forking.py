@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from app.consumer.forks import Server
-from app.utils.fork_server import MESSAGE_BYTES, request_fork
+from app.utils.fork_server import MESSAGE_BYTES
+from tests.support.become import request_process
 from tests.support.zygote import start_zygote
 
 
@@ -46,8 +47,7 @@ class Forks:
 
         The numbers that its copies of the `others` have there are further arguments.
         """
-        descriptors = [given, output, output, *others]
-        request_fork(self._socket, arguments, descriptors, standard=3, is_bound=True, environment=dict(environment))
+        request_process(self._socket, arguments, environment, [given, output, output, *others])
         while (pid := self._hear()) is None:
             pass
         return Forked(pid, self)
@@ -66,6 +66,8 @@ class Forks:
         if not data:
             raise RuntimeError(f"the zygote has died: {self._zygote.wait()}")
         message: dict[str, int] = json.loads(data)
+        if "error" in message:
+            raise OSError(message["error"])
         if "exit" not in message:
             return message["pid"]
         self._exits[message["pid"]] = message["exit"]

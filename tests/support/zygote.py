@@ -31,6 +31,7 @@ _MODULES = (
     "uvicorn.lifespan.on",
     "uvicorn.logging",
     "encodings.idna",
+    "tests.support.become",
 )
 
 

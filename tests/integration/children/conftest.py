@@ -24,6 +24,7 @@ async def make_pool(settings: Settings, events: EventLog, monkeypatch: pytest.Mo
     """Build a pool; its children read their settings from the environment, as in production."""
     pools: list[ChildPool] = []
     started: list[Forks] = []
+    died: list[BaseException] = []
     environment = settings.model_dump(include={"database_url", "redis_url"}) | {
         "handler_modules": "tests.handlers.isolated"
     }
@@ -33,7 +34,7 @@ async def make_pool(settings: Settings, events: EventLog, monkeypatch: pytest.Mo
     def make(**others: object) -> ChildPool:
         for name, value in others.items():
             monkeypatch.setenv(name.upper(), str(value))
-        started.append(Forks(fork_server(), lambda error: pytest.fail(str(error))))
+        started.append(Forks(fork_server(), died.append))
         pools.append(ChildPool(settings.model_copy(update={"cancel_grace_seconds": 1.0} | others), started[-1], events))
         return pools[-1]
 
@@ -44,6 +45,7 @@ async def make_pool(settings: Settings, events: EventLog, monkeypatch: pytest.Mo
         await asyncio.gather(*pool._background)
     for forks in started:
         forks.close()
+    assert not died
 
 
 @pytest.fixture

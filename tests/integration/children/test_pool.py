@@ -66,14 +66,16 @@ async def test_a_child_that_died_idle_is_passed_over(pool: ChildPool, events: Ev
 
 
 async def test_where_no_child_can_be_started_the_task_is_put_off(
-    make_pool: Pool, events: EventLog, monkeypatch: pytest.MonkeyPatch
+    make_pool: Pool, events: EventLog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """No attempt is burnt by modules that no longer load."""
+    """No attempt is burnt by modules that do not load; and it recovers."""
     monkeypatch.setattr("app.consumer.children._START_PAUSE_SECONDS", 0.01)
-    with monkeypatch.context() as broken:
-        broken.setenv("HANDLER_MODULES", "no.such.module")
-        assert isinstance(await make_pool(handler_modules="no.such.module").run(job("pid"), unlimited), Snooze)
-        assert "exit code 2" in events.of(ChildNotStarted)[0].error
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    pool = make_pool(handler_modules="mended")
+    assert isinstance(await pool.run(job("pid"), unlimited), Snooze)
+    assert "exit code 2" in events.of(ChildNotStarted)[0].error
+    (tmp_path / "mended.py").write_text("from tests.handlers.isolated import HANDLERS\n")
+    assert isinstance(await pool.run(job("pid"), unlimited), Done)
 
 
 async def test_without_descriptors_the_task_is_put_off(
