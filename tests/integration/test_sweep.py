@@ -29,34 +29,33 @@ async def _due_schedule(database: Database, sql: Connection) -> None:
     await sql.execute("UPDATE schedules SET next_run_at = clock_timestamp() - interval '1 second'")
 
 
-def _sweeper(
+@pytest.fixture
+def lease() -> Lease:
+    """Of the consumer that sweeps."""
+    return Lease(uuid4())
+
+
+@pytest.fixture
+def sweeper(
     settings: Settings,
     database: Database,
     wakeup: Wakeup,
     follow_up: FollowUp,
     events: EventLog,
     forks: Forks,
-    lease: Lease | None = None,
+    lease: Lease,
 ) -> Sweeper:
-    quarantines, lease = QuarantinePool(database, forks, 1, events), lease or Lease(uuid4())
+    """Of a consumer of one kind."""
+    quarantines = QuarantinePool(database, forks, 1, events)
     return Sweeper(*(database, wakeup, follow_up, ["simulate"], lease, settings, events, quarantines), lambda _: None)
 
 
 async def test_a_tick_does_not_wait_for_a_recovery_that_waits(
-    settings: Settings,
-    database: Database,
-    wakeup: Wakeup,
-    follow_up: FollowUp,
-    events: EventLog,
-    forks: Forks,
-    insert: Insert,
-    consumer_id: UUID,
-    sql: Connection,
+    sweeper: Sweeper, database: Database, insert: Insert, consumer_id: UUID, sql: Connection
 ) -> None:
     """Somebody holds the row of a dead consumer's task for as long as it likes."""
     await claim_ids(database, claimant(consumer_id), await insert())
     await _due_schedule(database, sql)
-    sweeper = _sweeper(settings, database, wakeup, follow_up, events, forks)
     await sql.execute("DELETE FROM consumers")
     async with sql.transaction():
         await sql.execute("SELECT FROM tasks FOR UPDATE")
@@ -71,18 +70,11 @@ async def test_a_tick_does_not_wait_for_a_recovery_that_waits(
 
 
 async def test_a_part_that_fails_keeps_back_none_behind_it(
-    settings: Settings,
-    database: Database,
-    wakeup: Wakeup,
-    follow_up: FollowUp,
-    events: EventLog,
-    forks: Forks,
-    sql: Connection,
+    sweeper: Sweeper, database: Database, sql: Connection
 ) -> None:
     """One has to wait until it gives up: those behind it get their turn all the same."""
     await _due_schedule(database, sql)
     await sql.execute("INSERT INTO groups (id, on_failure, total) VALUES (gen_random_uuid(), 'continue', 0)")
-    sweeper = _sweeper(settings, database, wakeup, follow_up, events, forks)
     async with sql.transaction():
         await sql.execute("LOCK TABLE schedules IN EXCLUSIVE MODE")  # it can be looked at, and no tick be made
         await sweeper.sweep()
@@ -91,20 +83,13 @@ async def test_a_part_that_fails_keeps_back_none_behind_it(
 
 
 async def test_who_could_not_look_buries_nobody_for_a_lease(
-    settings: Settings,
-    database: Database,
-    wakeup: Wakeup,
-    follow_up: FollowUp,
-    events: EventLog,
-    forks: Forks,
-    sql: Connection,
+    sweeper: Sweeper, lease: Lease, settings: Settings, sql: Connection
 ) -> None:
     """What kept its sweep may have kept others' beats, though its own got through."""
-    lease, silent = Lease(uuid4()), "SELECT count(*) FROM consumers WHERE host = 'silent'"
+    silent = "SELECT count(*) FROM consumers WHERE host = 'silent'"
     await sql.execute(
         "INSERT INTO consumers (id, host, pid, beat_at) VALUES (gen_random_uuid(), 'silent', 0, now() - interval '1 h')"
     )
-    sweeper = _sweeper(settings, database, wakeup, follow_up, events, forks, lease)
     async with sql.transaction():
         await sql.execute("LOCK TABLE consumers IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DatabaseUnavailableError):
@@ -117,19 +102,11 @@ async def test_who_could_not_look_buries_nobody_for_a_lease(
 
 
 async def test_old_idempotency_keys_are_forgotten_now_and_then(
-    settings: Settings,
-    database: Database,
-    wakeup: Wakeup,
-    follow_up: FollowUp,
-    events: EventLog,
-    forks: Forks,
-    sql: Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    sweeper: Sweeper, sql: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not at each round, which would cost an idle consumer a statement more."""
     fill = "INSERT INTO idempotency_keys SELECT uuid_send(gen_random_uuid()), '', '{}', now() - interval '25 hours'"
     await sql.execute(fill)
-    sweeper = _sweeper(settings, database, wakeup, follow_up, events, forks)
     monkeypatch.setattr(sweeper, "_forget_at", 0.0)
     await sweeper.sweep()
     assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 0
