@@ -1,5 +1,6 @@
 """The calls of the contract: create, get and cancel a task."""
 
+import asyncio
 from datetime import timedelta
 from http import HTTPStatus
 from uuid import UUID
@@ -10,7 +11,7 @@ from uuid_utils.compat import uuid7
 from app.api.body import parse, read_body
 from app.api.callback_url import CallbackUrls
 from app.api.caller import caller
-from app.api.errors import ProblemError
+from app.api.errors import RETRY_AFTER_SECONDS, ProblemError
 from app.api.idempotency_key import REPLAYED, idempotency_key
 from app.api.live import Live
 from app.api.new_task_schemas import NewTaskBody
@@ -30,6 +31,12 @@ from app.utils.batcher import Batcher
 
 _ENDED = frozenset((TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELED))
 _LARGEST_BATCH = 64  # as in task_reader.py
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.2
+_WAIT_SECONDS = 1.5
+_BEING_CHANGED = (
+    "The task is being changed by its consumer, which has not come to an end; it is not canceled. Try again."
+)
+_AGAIN = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 _HEAVIEST_BATCH = 8 * 2**20  # characters of content in one INSERT; each row costs about _ROW of them besides
 _ROW = 256
 
@@ -54,8 +61,8 @@ class TaskApi:
             _HEAVIEST_BATCH,
             weigh=lambda task: len(task.content) + _ROW,
         )
-        self._canceler = Canceler(services.database, services.wakeup, services.follow_up, services.emit)
-        self._cancels: Batcher[UUID, Task | None] = Batcher(self._canceler.cancel, _LARGEST_BATCH)
+        canceler = Canceler(services.database, services.wakeup, services.follow_up, services.emit)
+        self._cancels: Batcher[UUID, Task | None] = Batcher(canceler.cancel, _LARGEST_BATCH)
 
     async def create(self, scope: Scope, receive: Receive) -> bytes | Reply:
         """Keep a task and put it in the queue. It starts as soon as a consumer is free."""
@@ -96,14 +103,25 @@ class TaskApi:
 
     async def cancel(self, scope: Scope, _: Receive) -> bytes:
         """Cancel a task that is pending or processing. Its handler is stopped; canceling again changes nothing."""
-        task = await self._cancels.submit(await self._reader.visible_id(scope))
-        if task is not None and task.status not in _ENDED:
-            task = await self._canceler.wait_and_cancel(task.id)
+        task = await self._cancel(await self._reader.visible_id(scope))
         if task is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, NOT_FOUND)
+        if task.status not in _ENDED:
+            raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, _BEING_CHANGED, headers=_AGAIN)
         if task.status != TaskStatus.CANCELED:
             raise ProblemError(HTTPStatus.BAD_REQUEST, f"The task is already {task.status}; it can't be canceled.")
         return self._render(task)
+
+    async def _cancel(self, task_id: UUID) -> Task | None:
+        """The task as it then stands: still live where somebody has been changing it for as long as one may wait.
+
+        No connection is held meanwhile.
+        """
+        pause, waited = _FIRST_PAUSE_SECONDS, 0.0
+        while (task := await self._cancels.submit(task_id)) and task.status not in _ENDED and waited < _WAIT_SECONDS:
+            await asyncio.sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return task
 
     async def retry(self, scope: Scope, _: Receive) -> bytes:
         """Have a failed task run again. All its attempts are there again, and work behind checkpoints goes on."""

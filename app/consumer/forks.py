@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from app.utils.fork_server import MESSAGE_BYTES, ForkServer, request_fork, request_kill
+from app.utils.fork_server import HELD, MESSAGE_BYTES, ForkServer, request_fork, request_kill
 from app.utils.linux import end_with_parent, name_process
 
 _ANSWER_SECONDS = 30.0  # a fork takes 10 ms
@@ -39,7 +39,9 @@ def start_fork_server() -> Server:
     consumer = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     if pid := os.fork():
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         its.close()
         return Server(ours, pid)
     try:
@@ -143,7 +145,7 @@ class Forks:
 
     def _hear(self) -> None:
         try:
-            data, given, _, _ = socket.recv_fds(self._server, MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            data, given, _, _ = socket.recv_fds(self._server, MESSAGE_BYTES, 1)
         except ConnectionError:
             data = b""
         if not data:
@@ -158,6 +160,7 @@ class Forks:
                     request_kill(self._server, pid)
                 self._answer(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
             case {"pid": int(pid)}:
+                os.set_inheritable(given[0], False)
                 self._living[pid] = forked = Forked(pid, given[0])
                 self._answer(forked)
             case {"error": str(error)}:

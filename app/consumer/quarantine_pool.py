@@ -2,13 +2,17 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from app.consumer.forks import Forked, Forks
+from app.core.errors import DatabaseUnavailableError
 from app.core.events import Emit, QuarantineNotStarted
 from app.db.engine import Database
 from app.queue.recover import NOT_THERE_YET, keep_registered, register, unregister
+
+_KILL_SECONDS = 0.3
 
 
 class _Starting(NamedTuple):
@@ -85,6 +89,12 @@ class QuarantinePool:
         except TimeoutError:
             for process in self._living():
                 process.kill()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_KILL_SECONDS):
+                    await self.ended()
+        if self._starting is not None:  # nobody beats for it from now on, and others would wait for it for a lease
+            with suppress(DatabaseUnavailableError):
+                await unregister(self._database, self._starting.consumer_id)
 
     def _living(self) -> list[Forked]:
         self._processes = [process for process in self._processes if process.returncode is None]

@@ -30,9 +30,9 @@ SELECT {ended}, was_running FROM ended
 """
 _TELL = {"delivery": DELIVERY, "tell": TELL.format(ended="ended")}
 _WHOLE = _TELL | {"columns": COLUMNS, "ended": COLUMNS.replace("tasks.", "") + ", delivery_id"}
-_CANCEL_FREE = _CANCELING.format(lock="FOR UPDATE SKIP LOCKED", **_WHOLE)
-_CANCEL = _CANCELING.format(lock="FOR UPDATE", **_WHOLE)
-_CANCEL_ALL = _CANCELING.format(lock="FOR UPDATE", columns=LEFT, ended=LEFT_ENDED, **_TELL)
+_CANCEL = _CANCELING.format(lock="FOR UPDATE SKIP LOCKED", **_WHOLE)
+_CANCEL_MANY = _CANCELING.format(lock="FOR UPDATE SKIP LOCKED", columns=LEFT, ended=LEFT_ENDED, **_TELL)
+_WAIT_AND_CANCEL_MANY = _CANCELING.format(lock="FOR UPDATE", columns=LEFT, ended=LEFT_ENDED, **_TELL)
 
 # Primary key.
 _COUNT = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND (status = 'canceled') IS TRUE"
@@ -51,18 +51,11 @@ class Canceler:
         """Cancel what is still live; every task as it stands afterwards, None where there is none.
 
         Canceled now or before, a task is `canceled` in the answer; one that has ended otherwise can't be. One that is
-        still live is being changed by somebody, who may take long, as a consumer that was frozen before its COMMIT: so
-        that nobody waits for others' tasks, `wait_and_cancel` is for these. Raises DatabaseUnavailableError; the answer
-        to a repeated call is then the same as if the first had got through.
+        still live is being changed by somebody, who may take long, as a consumer that was frozen before its COMMIT:
+        call this again, so that nobody waits for others' tasks. Raises DatabaseUnavailableError; the answer to a
+        repeated call is then the same as if the first had got through.
         """
-        return await self._cancel(_CANCEL_FREE, ids)
-
-    async def wait_and_cancel(self, task_id: UUID) -> Task | None:
-        """As cancel, but waits for whoever is changing it."""
-        return (await self._cancel(_CANCEL, [task_id]))[0]
-
-    async def _cancel(self, statement: str, ids: Sequence[UUID]) -> list[Task | None]:
-        canceled = await self._database.fetch(statement, ids)
+        canceled = await self._database.fetch(_CANCEL, ids)
         tasks = {row["id"]: Task(*row[:-2]) for row in canceled}
         left = [_left(tasks[row["id"]], row["delivery_id"]) for row in canceled]
         self._canceled(left, [row["id"] for row in canceled if row["was_running"]])
@@ -73,7 +66,10 @@ class Canceler:
 
     async def cancel_all(self, ids: Sequence[UUID]) -> int:
         """Cancel what is still live of many; how many of them are canceled then, now or before. Raises as cancel."""
-        canceled = await self._database.fetch(_CANCEL_ALL, ids)
+        canceled = await self._database.fetch(_CANCEL_MANY, ids)
+        if len(canceled) < len(ids):  # those that somebody is changing, one waits for with few of one's own
+            others = set(ids) - {row["id"] for row in canceled}
+            canceled = [*canceled, *await self._database.fetch(_WAIT_AND_CANCEL_MANY, list(others))]
         running = [row["id"] for row in canceled if row["was_running"]]
         self._canceled([Left(*row[:-1]) for row in canceled], running)
         if len(canceled) == len(ids):

@@ -28,7 +28,7 @@ MESSAGE_BYTES = 65_536
 _MOST_DESCRIPTORS = 8
 # Whoever sends these to all processes of a name does not mean this one, nor those that have just been forked: they wait
 # in the kernel until it is said what is to be done by them.
-_HELD = {signal.SIGTERM, signal.SIGINT}
+HELD = {signal.SIGTERM, signal.SIGINT}
 
 
 def request_fork(requests: socket.socket, arguments: Sequence[str], given: Sequence[int], *, is_bound: bool) -> None:
@@ -51,7 +51,7 @@ class ForkServer:
 
     def run(self) -> None:
         """Until nobody is left at the other end."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else ends can't be waited for
         self._selector.register(self._requests, selectors.EVENT_READ)
         with suppress(ConnectionError):
@@ -110,7 +110,7 @@ class ForkServer:
                 os.close(process)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
             sys.argv = [*request["args"], *map(str, given)]
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
             code = 0
@@ -129,7 +129,8 @@ class ForkServer:
 
     def _kill(self, pid: int) -> None:
         if pid in self._children.values():  # and so not waited for: the number is nobody else's
-            os.kill(pid, signal.SIGKILL)
+            with suppress(OSError):  # of one that has become another user's
+                os.kill(pid, signal.SIGKILL)
 
     def _reap(self, process: int) -> None:
         pid = self._children.pop(process)

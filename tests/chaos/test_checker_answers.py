@@ -23,15 +23,6 @@ def _during(story: Story, fault: str, target: str, **fields: Any) -> None:
     _unanswered(story, **fields)
 
 
-def _cancel_frozen(story: Story, consumer: str) -> None:
-    story.create("held", AT - 3, "held", kind="chaos_sleep")
-    story.call("create", AT - 3, "held", marker="held", code=201)
-    story.claim("held", AT - 2.9)
-    story.history.injected.append(Injected("freeze", START + AT - 1, START + AT + 4, consumer))
-    _unanswered(story, "cancel", "held", marker="", code=500, ended=START + AT + 2)
-    story.complete("held", AT + 4.5)
-
-
 CASES: dict[str, tuple[Callable[[Story], Any], set[str]]] = {
     "a create without an answer": (_unanswered, {answers.UNCERTAIN}),
     "a create refused with 500": (lambda s: _unanswered(s, code=500), {answers.UNCERTAIN}),
@@ -44,10 +35,6 @@ CASES: dict[str, tuple[Callable[[Story], Any], set[str]]] = {
     ),
     "no answer while links are broken that it does not need": (
         lambda s: _during(s, "link-hole", "api-redis, consumer-postgres"),
-        {answers.UNCERTAIN},
-    ),
-    "no answer to a cancel while others than its task's consumer are frozen": (
-        lambda s: _cancel_frozen(s, "another"),
         {answers.UNCERTAIN},
     ),
     "a late answer": (
@@ -79,11 +66,6 @@ def test_what_a_call_needs_may_be_broken(fault: str, target: str) -> None:
     """And for some seconds after that."""
     assert not broken_by(lambda story: _during(story, fault, target))
     assert not broken_by(lambda story: _during(story, fault, target, ended=START + AT + 8))
-
-
-def test_who_runs_a_task_may_be_frozen_when_it_is_canceled() -> None:
-    """In the midst of changing it."""
-    assert not broken_by(lambda story: _cancel_frozen(story, "consumer, another"))
 
 
 def test_it_may_be_too_much_at_a_time() -> None:

@@ -47,7 +47,7 @@ PLANS = {
     "complete and tell": (finish._COMPLETE_AND_TELL, 3, {"tasks_pkey"}),
     "fail": (finish._FAIL, 3, {"tasks_pkey", "groups_pkey"}),
     "release": (finish._RELEASE, 2, {"tasks_pkey"}),
-    "cancel many": (cancel._CANCEL_ALL, 1, {"tasks_pkey"}),
+    "cancel many": (cancel._CANCEL_MANY, 1, {"tasks_pkey"}),
     "count canceled": (cancel._COUNT, 1, {"tasks_pkey"}),
     "reopen many": (retry._REOPEN_ALL, 1, {"tasks_pkey"}),
     "count reopened": (retry._COUNT, 1, {"tasks_pkey"}),
@@ -65,7 +65,7 @@ PLANS = {
     "take back": (admit._TAKE_BACK, 1, {"tasks_admitted", "tasks_pkey"}),
     "waiting keys": (admit._WAITING_KEYS, 2, {"tasks_blocked"}),
     "cancel": (cancel._CANCEL, 1, {"tasks_pkey"}),
-    "cancel what is free": (cancel._CANCEL_FREE, 1, {"tasks_pkey"}),
+    "wait and cancel many": (cancel._WAIT_AND_CANCEL_MANY, 1, {"tasks_pkey"}),
     "held rows": (recover._HELD_ROWS, 1, {"tasks_processing"}),
     "read group": (read_group._SELECT, 1, {"groups_pkey", "tasks_group_live", "tasks_group_ended"}),
     "versions": (

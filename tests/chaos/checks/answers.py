@@ -1,7 +1,6 @@
 """Answers: everybody is told in time what has become of his call, unless something that it needs is broken."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from http import HTTPStatus
 
 from tests.chaos import lateness
@@ -21,18 +20,13 @@ _LINKS = frozenset({"client-api", "api-postgres"})
 
 
 def answers(index: Index) -> Iterator[Violation]:
-    """Each call is answered by what has happened, or by a refusal, and soon; 429 is one: it was too much at a time.
-
-    A cancel may get no certain answer where the consumer that runs its task stands still: maybe before its COMMIT.
-    """
+    """Each call is answered by what has happened, or by a refusal, and soon; 429 is one: it was too much at a time."""
     broken = Times((each.begun, each.ended + BACK_SECONDS) for each in index.history.injected if _is_felt(each))
-    frozen = _frozen(index.history.injected)
     for call in index.history.calls:
         seconds = call.ended - call.invoked
         is_late = seconds > ANSWER_SECONDS + (WAIT_SECONDS if call.verb == "read" else 0)
         is_uncertain = call.outcome is Outcome.UNKNOWN and call.code != HTTPStatus.TOO_MANY_REQUESTS
-        is_felt = broken.touch(call.invoked, call.ended) or (is_uncertain and _is_held(call, index, frozen))
-        if (is_late or is_uncertain) and not is_felt:
+        if (is_late or is_uncertain) and not broken.touch(call.invoked, call.ended):
             yield Violation(LATE if is_late else UNCERTAIN, _said(call, seconds))
 
 
@@ -41,22 +35,6 @@ def _is_felt(fault: Injected) -> bool:
     targets = fault.target.split(", ")
     is_api_frozen = fault.fault == "freeze" and any(name.isdigit() for name in targets)  # consumers go by their ids
     return fault.fault in _NEEDED or is_api_frozen or not _LINKS.isdisjoint(targets)
-
-
-def _frozen(injected: Iterable[Injected]) -> dict[str, Times]:
-    """When consumers stood still, by their ids."""
-    times = defaultdict[str, list[tuple[float, float]]](list)
-    for fault in injected:
-        if fault.fault == "freeze":
-            for name in fault.target.split(", "):
-                times[name].append((fault.begun, fault.ended))
-    return {name: Times(spans) for name, spans in times.items()}
-
-
-def _is_held(call: Call, index: Index, frozen: Mapping[str, Times]) -> bool:
-    """Whether somebody may have stood still in the midst of changing the task that this call is to cancel."""
-    holders = {change.consumer for task in call.ids for change in index.chains.get(task, ())} & frozen.keys()
-    return call.verb == "cancel" and any(frozen[holder].touch(call.invoked, call.ended) for holder in holders)
 
 
 def _said(call: Call, seconds: float) -> str:
