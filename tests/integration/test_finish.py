@@ -93,6 +93,23 @@ async def test_a_completed_task_is_never_canceled(
     assert await _canceled(canceler, claim) == "completed"
 
 
+async def test_many_are_canceled_while_one_of_them_is_locked(
+    database: Database, insert: Insert, canceler: Canceler, sql: Connection
+) -> None:
+    """Those that are free at once: they are not locked as well, until the one can be."""
+    held, *free = await insert(10)
+    async with sql.transaction():
+        await sql.execute("SELECT FROM tasks WHERE id = $1 FOR UPDATE", held)
+        canceling = asyncio.create_task(canceler.cancel_all([held, *free]))
+
+        async def are_canceled() -> bool:
+            rows = await database.fetch("SELECT id FROM tasks WHERE status = 'canceled'")
+            return {row["id"] for row in rows} == set(free)
+
+        await until(are_canceled)
+    assert await canceling == 10
+
+
 async def test_a_batch_with_an_old_and_a_new_claim_of_a_task_writes_what_the_new_one_says(
     database: Database, insert: Insert, consumer_id: UUID, sql: Connection
 ) -> None:

@@ -74,6 +74,16 @@ async def test_one_whose_starter_has_died_is_buried(pool: QuarantinePool, databa
     assert await sql.fetchval("SELECT count(*) FROM consumers") == 0
 
 
+async def test_one_that_ends_with_its_consumer_while_it_starts_keeps_nobody_waiting(
+    pool: QuarantinePool, database: Database, sql: Connection
+) -> None:
+    """Nobody beats for it any more, and for a lease others would take it for one that starts."""
+    await pool.start_one()
+    await pool.close(0)
+    assert await sql.fetchval("SELECT count(*) FROM consumers") == 0
+    assert await _has_suspects(database)
+
+
 async def test_one_that_starts_while_its_consumer_stops_is_told_so(pool: QuarantinePool, sql: Connection) -> None:
     """Else it would be killed at the end, and its suspect with it: for the last time."""
     async with sql.transaction():
