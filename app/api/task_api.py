@@ -1,6 +1,7 @@
 """The calls of the contract: create, get and cancel a task."""
 
 import asyncio
+import time
 from datetime import timedelta
 from http import HTTPStatus
 from uuid import UUID
@@ -117,10 +118,12 @@ class TaskApi:
 
         No connection is held meanwhile.
         """
-        pause, waited = _FIRST_PAUSE_SECONDS, 0.0
-        while (task := await self._cancels.submit(task_id)) and task.status not in _ENDED and waited < _WAIT_SECONDS:
+        pause, give_up = _FIRST_PAUSE_SECONDS, time.monotonic() + _WAIT_SECONDS
+        while (task := await self._cancels.submit(task_id)) and task.status not in _ENDED:
+            if time.monotonic() > give_up:
+                break
             await asyncio.sleep(pause)
-            waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         return task
 
     async def retry(self, scope: Scope, _: Receive) -> bytes:

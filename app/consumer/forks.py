@@ -49,7 +49,8 @@ def start_fork_server() -> Server:
         os.setsid()  # a terminal's Ctrl-C does not reach it
         end_with_parent(consumer)
         name_process("taskmill-forks")
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+            os.dup2(nothing.fileno(), 0)
         gc.freeze()  # else a collection in each process copies every page
         ForkServer(its).run()
     except BaseException:  # noqa: BLE001 - said, and the end of this process ends its consumer
