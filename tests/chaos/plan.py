@@ -35,14 +35,18 @@ class Stage:
 # Side by side is only what leaves the other's measures alone: who recovers tasks does not mind which API dies, but
 # whoever measures waits, answers or reconnections must be alone.
 PLAN = (
-    Stage("consumers die", 120, (("kill-consumer",),)),
+    Stage("consumers die", 165, (("kill-consumer",),)),
     Stage("PostgreSQL fails", 80, (("postgres-crash", "disk-full", "no-connections"),)),
     Stage("Redis fails", 80, (("redis-kill", "redis-flush", "redis-down"),)),
     Stage("consumers stand still", 80, (("freeze",),)),
-    Stage("loops are blocked, and APIs end", 60, (("block-loop",), ("kill-api", "terminate-api"))),
+    Stage(
+        "loops are blocked, consumers and APIs end",
+        60,
+        (("block-loop", "terminate-consumer"), ("kill-api", "terminate-api")),
+    ),
     Stage("links fail", 60, (("link-cut", "link-hole", "link-slow"),)),
     Stage("cancels", 30, (("cancel-races", "cancel-running"),)),
-    Stage("consumers end, and clocks are wrong", 100, (("terminate-consumer", "poison", "clock"),)),
+    Stage("consumers are killed by their tasks, and clocks are wrong", 100, (("poison", "clock"),)),
 )
 
 

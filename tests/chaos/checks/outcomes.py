@@ -59,24 +59,31 @@ def _judge(row: Row, change: Transition, notes: Sequence[Run], others: set[str])
     """Of a change that is no recovery. `others`: the claims that the task has had besides."""
     started = any(note.phase == "start" and note.at <= change.at for note in notes)
     ends = {note.phase for note in notes if note.phase != "start" and note.at <= change.at + _CLOCK_SECONDS}
-    words = f"{said(change)}, {change.error_code or '-'} {change.message!r}; its run: {_shown(notes)}"
     if change.new == "pending" and not change.claim:
         if started and not ends and not row.is_unruly:
-            yield Violation(GIVEN_AWAY, words)
+            yield Violation(GIVEN_AWAY, _words(change, notes))
     elif change.new in _ALLOWED and (started or not _is_put_off(row, change)):
         if change.new == "failed" and "failed" not in ends and change.attempt - change.lost_count < _most(row):
-            yield Violation(GIVEN_UP, words)
-        yield from _compare(row, change, ends, others, words)
+            yield Violation(GIVEN_UP, _words(change, notes))
+        rule = _compare(row, change, ends, others)
+        if rule:
+            yield Violation(rule, _words(change, notes))
 
 
-def _compare(row: Row, change: Transition, ends: set[str], others: set[str], words: str) -> Iterator[Violation]:
+def _compare(row: Row, change: Transition, ends: set[str], others: set[str]) -> str:
+    """The rule that is broken; "" for none."""
     if any(claim in change.message for claim in others):
-        yield Violation(STALE, words)
-    elif ends & _ALLOWED[change.new]:
-        if not ends & {"raised", "done"} and change.old_claim not in change.message:
-            yield Violation(UNLIKE, words)
-    elif not (row.is_in_child and change.message.startswith(_DIED)):
-        yield Violation(UNLIKE if ends else NO_END, words)
+        return STALE
+    if ends & _ALLOWED[change.new]:
+        is_own = bool(ends & {"raised", "done"}) or change.old_claim in change.message
+        return "" if is_own else UNLIKE
+    if row.is_in_child and change.message.startswith(_DIED):
+        return ""
+    return UNLIKE if ends else NO_END
+
+
+def _words(change: Transition, notes: Sequence[Run]) -> str:
+    return f"{said(change)}, {change.error_code or '-'} {change.message!r}; its run: {_shown(notes)}"
 
 
 def _most(row: Row) -> int:

@@ -169,5 +169,5 @@ def _fault(name: str, title: str, do: Break, shortest: float, longest: float) ->
 FAULTS = (
     _fault("link-cut", "proxy between any two: reply cut", _cut, 0.2, 1.0),
     _fault("link-hole", "proxy between any two: black hole", _hole, 0.5, 3.0),
-    _fault("link-slow", "proxy between any two: 1 s of latency each way", _slow, 1.5, 4.0),
+    _fault("link-slow", "proxy between any two: 1 s of latency each way", _slow, 1.5, 3.0),
 )
