@@ -27,6 +27,7 @@ from app.queue.recover import register
 from app.queue.schedule import declare_schedules
 
 _RETRY_PAUSE_SECONDS = 0.5
+_CONNECT_SECONDS = 2.0  # of the heartbeat, before it is told that PostgreSQL does not answer
 _LONGEST_SWEEP_SECONDS = 10.0  # a tick that nobody has seen for a minute counts as missed
 
 
@@ -72,10 +73,11 @@ class Consumer:
         Raises ConsumerDeclaredDeadError when the lease was taken away, and whatever else makes going on unsafe. The
         process must then end non-zero: its tasks are recovered by others.
         """
-        if not await self._register(stop):
-            return
         heartbeat = Heartbeat(self._settings, self._lease, self._on_lapsed, self._on_regained, self._on_dead)
         heartbeat.start()
+        if not await self._register(heartbeat, stop):
+            await heartbeat.stop()
+            return
         watchdog = Watchdog(self._settings.loop_blocked_seconds, self._emit)
         watchdog.start()
         self._lease.held.set()
@@ -123,7 +125,7 @@ class Consumer:
             for fetcher in self._parts.fetchers:
                 group.create_task(fetcher.run())
 
-    async def _register(self, stop: StopRequest) -> bool:
+    async def _register(self, heartbeat: Heartbeat, stop: StopRequest) -> bool:
         """Wait for PostgreSQL, declare schedules, and begin the lease. False when told to stop first."""
         database = self._parts.database
         outage = Outage(self._emit, "postgresql", "starting")
@@ -133,12 +135,16 @@ class Consumer:
                     await declare_schedules(database, self._declared)
                 # In quarantine it serves nobody but suspects: the consumer that started it stands for the kinds.
                 kinds = [] if self._is_quarantine else self._parts.kinds
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await heartbeat.connected.wait()
+                sent = time.monotonic()
                 await register(database, self._lease.consumer_id, socket.gethostname(), os.getpid(), kinds)
-            except DatabaseUnavailableError as error:
+            except (DatabaseUnavailableError, TimeoutError) as error:
                 outage.begin(error)
                 self._lease.troubled_at = time.monotonic()
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)
             else:
+                heartbeat.begin(sent)
                 outage.end()
                 return True
         return False

@@ -26,9 +26,9 @@ class Lease:
     `held`: claims are allowed. `claiming`: taken while a claim is under way, so that rows which say they are ours can
     be compared with what we hold. `is_settled`: since a comparison at which nothing ran here, and no row said that it
     is ours, nothing was claimed. `doubt_until`: until then (monotonic) a claim without an answer may be committed.
-    `troubled_at`: when (monotonic) a beat of ours last failed or was late, or a sweep got no answer. What kept it may
-    have kept the beats of others, so for a whole lease from then on nobody's silence counts against him:
-    docs/decisions/0002.
+    `troubled_at`: when (monotonic) a beat of ours last failed, was late or needed a new connection, or a sweep got no
+    answer. What kept it may have kept the beats of others, so for a whole lease from then on nobody's silence counts
+    against him: docs/decisions/0002.
     """
 
     consumer_id: UUID
@@ -41,6 +41,9 @@ class Lease:
 
 class Heartbeat(threading.Thread):
     """Renews the lease every `beat_seconds` and tells the event loop when it is in doubt, regained or gone.
+
+    It is started before there is a lease, and `connected` once PostgreSQL has answered it: whoever is slow to connect
+    loses no lease by that. From `begin` on there is one to lose.
 
     In doubt: no beat got through for the lease less one beat, by the monotonic clock, counted from the time that the
     last good one was sent. From then on somebody else may take our tasks, so handlers must stop.
@@ -62,11 +65,14 @@ class Heartbeat(threading.Thread):
         self._on_regained = on_regained
         self._on_dead = on_dead
         self._loop = asyncio.get_running_loop()
+        self.connected = asyncio.Event()
         self._stopping = threading.Event()
-        self._last_good = time.monotonic()
+        self._has_begun = False
+        self._has_connected = False
+        self._last_good = math.inf
         self._has_lapsed = False
         self._trouble = "this process was frozen"
-        self._connecting: asyncio.Task[None] | None = None
+        self._connecting: asyncio.Task[bool] | None = None
 
     def run(self) -> None:
         """Beat until stopped. Whatever ends this thread otherwise ends the process."""
@@ -80,6 +86,11 @@ class Heartbeat(threading.Thread):
                 if not self._stopping.wait(_EXIT_SECONDS):
                     os._exit(1)
 
+    def begin(self, sent: float) -> None:
+        """Keep the lease that has been registered by a statement sent at this time (monotonic)."""
+        self._last_good = sent
+        self._has_begun = True
+
     async def stop(self) -> None:
         """End the thread."""
         self._stopping.set()
@@ -89,13 +100,16 @@ class Heartbeat(threading.Thread):
         database = Database(self._settings.database_url, pool_size=1, statement_seconds=self._patience)
         try:
             while not self._stopping.is_set():
-                sent = time.monotonic()
+                sent, has_begun = time.monotonic(), self._has_begun
                 answer = await self._beat(database)
-                if answer is False:
+                if answer is False and has_begun:
                     return
+                if answer is not None and not self._has_connected:
+                    self._has_connected = True
+                    self._tell(self.connected.set)
                 if answer is None or sent - self._last_good > 2 * self._settings.beat_seconds:
                     self._lease.troubled_at = time.monotonic()
-                if answer:
+                if answer and has_begun:
                     self._last_good = sent
                 self._notice_lapse()
                 pause = self._settings.beat_seconds if answer else min(_RETRY_SECONDS, self._settings.beat_seconds)
@@ -107,17 +121,21 @@ class Heartbeat(threading.Thread):
         """True: renewed. False: declared dead. None: nobody knows."""
         try:
             async with asyncio.timeout(self._patience):
-                await self._connected(database)
+                if await self._connected(database) and self._has_connected:
+                    self._lease.troubled_at = time.monotonic()  # what closed ours may have closed those of others
                 return bool(await database.fetch(BEAT, self._lease.consumer_id))
         except Exception as error:  # noqa: BLE001 - whatever it was, it was no beat; the lease says how long that may go on
             self._trouble = f"{type(error).__name__}: {error}"
             return None
 
-    async def _connected(self, database: Database) -> None:
-        """Wait for a connection. It takes a dozen round trips, so one that is under way outlives a beat's patience."""
+    async def _connected(self, database: Database) -> bool:
+        """Wait for a connection; whether it is a new one.
+
+        That takes a dozen round trips, so one that is under way outlives a beat's patience.
+        """
         self._connecting = connecting = self._connecting or asyncio.create_task(database.connect())
         try:
-            await asyncio.shield(connecting)
+            return await asyncio.shield(connecting)
         finally:
             if connecting.done():
                 self._connecting = None

@@ -35,7 +35,7 @@ class Stage:
 # Side by side is only what leaves the other's measures alone: who recovers tasks does not mind which API dies, but
 # whoever measures waits, answers or reconnections must be alone.
 PLAN = (
-    Stage("consumers die", 165, (("kill-consumer",),)),
+    Stage("consumers die", 150, (("kill-consumer",),)),
     Stage("PostgreSQL fails", 80, (("postgres-crash", "disk-full", "no-connections"),)),
     Stage("Redis fails", 80, (("redis-kill", "redis-flush", "redis-down"),)),
     Stage("consumers stand still", 80, (("freeze",),)),

@@ -150,9 +150,9 @@ def test_where_one_consumer_has_children_a_low_priority_waits_for_the_others(pri
 
     def starved(story: Story) -> None:
         _wait(story, CHILD_SECONDS + 1, at=1, kind="chaos_steps_in_child", priority=2)
-        story.create("ahead", 99, "x", kind="chaos_steps_in_child", priority=priority)
-        story.claim("ahead", 99.5)
-        story.complete("ahead", 99.6)
+        story.create("ahead", 31, "x", kind="chaos_steps_in_child", priority=priority)
+        story.claim("ahead", 31.5)
+        story.complete("ahead", 31.6)
 
     assert (waits.WAITED in broken_by(starved)) is is_found
 
@@ -161,11 +161,11 @@ def test_where_one_consumer_has_children_a_low_priority_waits_for_the_others(pri
     ("others", "first", "found"),
     [
         ([], 1.0, {waits.WAITED}),
-        ([20.0, 40.0], 1.0, set()),
-        ([20.0, 40.0], 1.5, {waits.WAITED}),
+        ([10.0, 20.0], 1.0, set()),
+        ([10.0, 20.0], 1.5, {waits.WAITED}),
         ([1.0, 2.0], 1.0, {waits.WAITED}),
     ],
-    ids=["nobody before him", "those before him", "who came later", "nobody for a minute"],
+    ids=["nobody before him", "those before him", "who came later", "nobody for half a minute"],
 )
 def test_who_was_lost_twice_waits_for_those_before_him_and_for_nobody_else(
     others: list[float], first: float, found: set[str]

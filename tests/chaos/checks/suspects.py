@@ -8,10 +8,9 @@ from operator import itemgetter
 from app.queue.claim import SUSPECT_AT
 from tests.chaos.history import Transition
 
-# For a process of their own to be started, and again as often as the consumer dies that has started it: it dies with
-# that one, and all of a consumer's may be lost so.
-FIRST_SECONDS = 60.0
-EACH_SECONDS = 5.0  # for each who comes before: the longest runs here, or a loss and the start of another process
+# For a process of their own to be started, which may wait for a lease or two to lapse.
+FIRST_SECONDS = 30.0
+EACH_SECONDS = 3.0  # for each who comes before: the longest runs here, or a loss and the start of another process
 
 
 class Suspects:

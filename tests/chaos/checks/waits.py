@@ -20,9 +20,8 @@ from tests.chaos.history import Transition
 WAITED, UNMEASURED, EARLY = "waited too long", "no wait was measured", "claimed before it was due"
 PUT_OFF = "due later than it must be"
 
-# These kinds have a single consumer here, which dies as often as any other, and starts its child processes anew: on a
-# busy machine that takes as long as the time from one of its deaths to the next.
-CHILD_SECONDS = 240.0
+# These kinds have a single consumer here, with one child process, and it dies as often as any other.
+CHILD_SECONDS = 60.0
 _CHILD_KINDS = frozenset(handler.kind for handler in handlers.HANDLERS if handler.queue == handlers.CHILDREN)
 _PAUSES = {handler.kind: handler.retry_cap_seconds for handler in handlers.HANDLERS}  # before the next attempt, at most
 _CLOCK_SECONDS = 0.001

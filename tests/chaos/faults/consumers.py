@@ -25,7 +25,7 @@ from tests.chaos.scene import DRAIN_SECONDS, Scene
 from tests.chaos.spread import spread
 from tests.support.waiting import until
 
-_KILLS_A_SECOND = 0.8  # of six consumers: each lives for longer than the longest task, and a start, take
+_KILLS_A_SECOND = 0.75  # of six consumers: each lives for longer than the longest task, and a start, take
 _MOST_KILLS = 2  # for each that hits
 _TASKS_EACH = 200  # created meanwhile, at least, for each kill of the dose
 _HOLD_SECONDS = 2.0

@@ -31,7 +31,7 @@ async def crash(scene: "Scene", dose: int, random: Random) -> Finding:
                 await scene.servers.crash_postgres(how, down)
             finding.injected += 1
             await note_return(finding, probe, time.time(), backs, f"PostgreSQL's return ({how.name})")
-            await asyncio.sleep(random.uniform(0.3, 1.5))
+            await asyncio.sleep(random.uniform(0.3, 1.0))
     await conclude(finding, probe, scene, backs)
     return finding
 

@@ -50,7 +50,7 @@ async def kill(scene: Scene, dose: int, random: Random) -> Finding:
     async def once(scene: Scene, _: Probe) -> None:
         with scene.injecting("redis-kill", "redis"):
             await scene.servers.kill_redis()
-        await asyncio.sleep(random.uniform(0.2, 1.5))
+        await asyncio.sleep(random.uniform(0.2, 1.0))
 
     return await _repeat(scene, dose, once)
 
