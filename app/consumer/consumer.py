@@ -27,7 +27,6 @@ from app.queue.recover import register
 from app.queue.schedule import declare_schedules
 
 _RETRY_PAUSE_SECONDS = 0.5
-_CONNECT_SECONDS = 2.0  # of the heartbeat, before it is told that PostgreSQL does not answer
 _LONGEST_SWEEP_SECONDS = 10.0  # a tick that nobody has seen for a minute counts as missed
 
 
@@ -75,8 +74,13 @@ class Consumer:
         """
         heartbeat = Heartbeat(self._settings, self._lease, self._on_lapsed, self._on_regained, self._on_dead)
         heartbeat.start()
-        if not await self._register(heartbeat, stop):
-            await heartbeat.stop()
+        is_registered = False
+        try:
+            is_registered = await self._register(heartbeat, stop)
+        finally:
+            if not is_registered:
+                await heartbeat.stop()
+        if not is_registered:
             return
         watchdog = Watchdog(self._settings.loop_blocked_seconds, self._emit)
         watchdog.start()
@@ -131,15 +135,14 @@ class Consumer:
         outage = Outage(self._emit, "postgresql", "starting")
         while not stop.drain.is_set():
             try:
+                await heartbeat.connected()
                 if self._declared is not None:
                     await declare_schedules(database, self._declared)
                 # In quarantine it serves nobody but suspects: the consumer that started it stands for the kinds.
                 kinds = [] if self._is_quarantine else self._parts.kinds
-                async with asyncio.timeout(_CONNECT_SECONDS):
-                    await heartbeat.connected.wait()
                 sent = time.monotonic()
                 await register(database, self._lease.consumer_id, socket.gethostname(), os.getpid(), kinds)
-            except (DatabaseUnavailableError, TimeoutError) as error:
+            except DatabaseUnavailableError as error:
                 outage.begin(error)
                 self._lease.troubled_at = time.monotonic()
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)

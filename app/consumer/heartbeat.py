@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.core.config import Settings
-from app.db.engine import Database
+from app.core.errors import DatabaseUnavailableError
+from app.db.engine import CONNECT_SECONDS, Database
 from app.queue.recover import BEAT
 
 _BEAT_TIMEOUT_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _EXIT_SECONDS = 5.0
+_FROZEN = "this process was frozen"
 
 
 @dataclass(slots=True)
@@ -26,8 +28,8 @@ class Lease:
     `held`: claims are allowed. `claiming`: taken while a claim is under way, so that rows which say they are ours can
     be compared with what we hold. `is_settled`: since a comparison at which nothing ran here, and no row said that it
     is ours, nothing was claimed. `doubt_until`: until then (monotonic) a claim without an answer may be committed.
-    `troubled_at`: when (monotonic) a beat of ours last failed, was late or needed a new connection, or a sweep got no
-    answer. What kept it may have kept the beats of others, so for a whole lease from then on nobody's silence counts
+    `troubled_at`: when (monotonic) a beat of ours last failed, was late or found its connection closed, or a sweep got
+    no answer. What kept it may have kept the beats of others, so for a whole lease from then on nobody's silence counts
     against him: docs/decisions/0002.
     """
 
@@ -42,8 +44,7 @@ class Lease:
 class Heartbeat(threading.Thread):
     """Renews the lease every `beat_seconds` and tells the event loop when it is in doubt, regained or gone.
 
-    It is started before there is a lease, and `connected` once PostgreSQL has answered it: whoever is slow to connect
-    loses no lease by that. From `begin` on there is one to lose.
+    It is started, and connects, before there is a lease (`begin`): whoever is slow to connect loses none by that.
 
     In doubt: no beat got through for the lease less one beat, by the monotonic clock, counted from the time that the
     last good one was sent. From then on somebody else may take our tasks, so handlers must stop.
@@ -65,14 +66,15 @@ class Heartbeat(threading.Thread):
         self._on_regained = on_regained
         self._on_dead = on_dead
         self._loop = asyncio.get_running_loop()
-        self.connected = asyncio.Event()
+        self._is_connected = asyncio.Event()
+        self._begun = threading.Event()
         self._stopping = threading.Event()
-        self._has_begun = False
-        self._has_connected = False
         self._last_good = math.inf
         self._has_lapsed = False
-        self._trouble = "this process was frozen"
-        self._connecting: asyncio.Task[bool] | None = None
+        self._trouble = "no answer yet"
+        self._connecting: asyncio.Task[None] | None = None
+        self._connection: object = None
+        self._carried = 0  # beats, by this connection
 
     def run(self) -> None:
         """Beat until stopped. Whatever ends this thread otherwise ends the process."""
@@ -86,56 +88,87 @@ class Heartbeat(threading.Thread):
                 if not self._stopping.wait(_EXIT_SECONDS):
                     os._exit(1)
 
+    async def connected(self) -> None:
+        """Wait for the connection. Raises DatabaseUnavailableError where that takes longer than it should."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._is_connected.wait()
+        except TimeoutError:
+            raise DatabaseUnavailableError(self._trouble) from None
+
     def begin(self, sent: float) -> None:
         """Keep the lease that has been registered by a statement sent at this time (monotonic)."""
         self._last_good = sent
-        self._has_begun = True
+        self._begun.set()
 
     async def stop(self) -> None:
         """End the thread."""
         self._stopping.set()
+        self._begun.set()
         await asyncio.to_thread(self.join)
 
     async def _beat_on(self) -> None:
         database = Database(self._settings.database_url, pool_size=1, statement_seconds=self._patience)
         try:
+            await self._connect_first(database)
+            while not self._begun.is_set():
+                await asyncio.to_thread(self._begun.wait, _RETRY_SECONDS)
             while not self._stopping.is_set():
-                sent, has_begun = time.monotonic(), self._has_begun
+                sent = time.monotonic()
                 answer = await self._beat(database)
-                if answer is False and has_begun:
+                if answer is False:
                     return
-                if answer is not None and not self._has_connected:
-                    self._has_connected = True
-                    self._tell(self.connected.set)
                 if answer is None or sent - self._last_good > 2 * self._settings.beat_seconds:
                     self._lease.troubled_at = time.monotonic()
-                if answer and has_begun:
-                    self._last_good = sent
+                if answer:
+                    self._last_good, self._trouble = sent, _FROZEN
                 self._notice_lapse()
                 pause = self._settings.beat_seconds if answer else min(_RETRY_SECONDS, self._settings.beat_seconds)
                 await asyncio.to_thread(self._stopping.wait, max(0.0, sent + pause - time.monotonic()))
         finally:
             await database.close()
 
+    async def _connect_first(self, database: Database) -> None:
+        while not self._stopping.is_set():
+            try:
+                await database.connect()
+            except Exception as error:  # noqa: BLE001 - whatever it was, there is no connection yet
+                self._trouble = _said(error)
+                await asyncio.to_thread(self._stopping.wait, _RETRY_SECONDS)
+            else:
+                self._tell(self._is_connected.set)
+                break
+
     async def _beat(self, database: Database) -> bool | None:
         """True: renewed. False: declared dead. None: nobody knows."""
         try:
             async with asyncio.timeout(self._patience):
-                if await self._connected(database) and self._has_connected:
-                    self._lease.troubled_at = time.monotonic()  # what closed ours may have closed those of others
-                return bool(await database.fetch(BEAT, self._lease.consumer_id))
+                await self._connect(database)
+            self._notice_lapse()  # that may have taken until now
+            async with asyncio.timeout(self._patience), database.connection() as connection:
+                self._notice_closed(connection)
+                return bool(await connection.fetch(BEAT, self._lease.consumer_id))
         except Exception as error:  # noqa: BLE001 - whatever it was, it was no beat; the lease says how long that may go on
-            self._trouble = f"{type(error).__name__}: {error}"
+            self._trouble = _said(error)
             return None
 
-    async def _connected(self, database: Database) -> bool:
-        """Wait for a connection; whether it is a new one.
+    def _notice_closed(self, connection: object) -> None:
+        """What closed our connection may have closed those of others.
 
-        That takes a dozen round trips, so one that is under way outlives a beat's patience.
+        Not so where each carries one beat: something between us and PostgreSQL closes what is idle, and always will.
         """
+        if connection is self._connection:
+            self._carried += 1
+            return
+        if self._carried > 1:
+            self._lease.troubled_at = time.monotonic()
+        self._connection, self._carried = connection, 1
+
+    async def _connect(self, database: Database) -> None:
+        """Wait for a connection. It takes a dozen round trips, so one that is under way outlives a beat's patience."""
         self._connecting = connecting = self._connecting or asyncio.create_task(database.connect())
         try:
-            return await asyncio.shield(connecting)
+            await asyncio.shield(connecting)
         finally:
             if connecting.done():
                 self._connecting = None
@@ -153,3 +186,7 @@ class Heartbeat(threading.Thread):
     def _tell(self, callback: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop has ended, and the process is ending with it
             self._loop.call_soon_threadsafe(callback)
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error) or 'no answer in time'}"

@@ -57,7 +57,7 @@ class QuarantinePool:
             process.terminate()
 
     async def keep_starting(self) -> None:
-        """Beat for the one that starts, which it can't yet: as long as it does, nobody starts another.
+        """Beat for the one that starts, which does not yet: as long as it does, nobody starts another.
 
         To be called more often than a lease lasts. Raises DatabaseUnavailableError.
         """

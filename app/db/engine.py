@@ -102,11 +102,10 @@ class Database:
             rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *arguments)
             return rows
 
-    async def connect(self) -> bool:
-        """Have a connection at hand; whether one had to be made. Raises DatabaseUnavailableError."""
-        is_new = all(driver.is_closed() for _, driver in self._idle)
+    async def connect(self) -> None:
+        """Have a connection at hand. Raises DatabaseUnavailableError."""
         async with self.connection():
-            return is_new
+            pass
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
