@@ -165,7 +165,7 @@ class Heartbeat(threading.Thread):
         self._connection, self._carried = connection, 1
 
     async def _connect(self, database: Database) -> None:
-        """Wait for a connection. It takes a dozen round trips, so one that is under way outlives a beat's patience."""
+        """Wait for a connection. One that is under way outlives a beat's patience: a busy server may take longer."""
         self._connecting = connecting = self._connecting or asyncio.create_task(database.connect())
         try:
             await asyncio.shield(connecting)
