@@ -144,10 +144,9 @@ class Heartbeat(threading.Thread):
         try:
             async with asyncio.timeout(self._patience):
                 await self._connect(database)
-            self._notice_lapse()  # that may have taken until now
-            async with asyncio.timeout(self._patience), database.connection() as connection:
-                self._notice_closed(connection)
-                return bool(await connection.fetch(BEAT, self._lease.consumer_id))
+                async with database.connection() as connection:
+                    self._notice_closed(connection)
+                    return bool(await connection.fetch(BEAT, self._lease.consumer_id))
         except Exception as error:  # noqa: BLE001 - whatever it was, it was no beat; the lease says how long that may go on
             self._trouble = _said(error)
             return None

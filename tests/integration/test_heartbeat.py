@@ -1,5 +1,6 @@
 """The lease of a consumer whose PostgreSQL is far away, or closes connections."""
 
+import ctypes
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -87,3 +88,17 @@ async def test_whose_connection_was_closed_buries_nobody_for_a_lease(
         await until(lambda: sql.fetchval("SELECT NOT EXISTS (SELECT FROM consumers WHERE id = $1)", silent))
         buried_after = await sql.fetchval("SELECT extract(epoch FROM clock_timestamp() - $1)::float8", back[0])
     assert buried_after > _LEASE_SECONDS
+
+
+async def test_who_was_frozen_and_was_not_buried_goes_on(database_url: str, redis_url: str, sql: Connection) -> None:
+    """As by a library that keeps the interpreter to itself: its row is there, so its lease is."""
+    settings = quick_settings(database_url, redis_url, beat_seconds=2, lease_seconds=6)
+    events, beaten = EventLog(), "SELECT beat_at > $1 FROM consumers"
+    async with consuming(settings, events):
+        await until(lambda: sql.fetchval("SELECT EXISTS (SELECT FROM consumers)"))
+        before = await sql.fetchval("SELECT beat_at FROM consumers")
+        await until(lambda: sql.fetchval(beaten, before))  # so that it is not in the middle of a beat
+        ctypes.PyDLL(None).usleep(4_500_000)  # with the interpreter's lock
+        after = await sql.fetchval("SELECT clock_timestamp()")
+        await until(lambda: sql.fetchval(beaten, after))
+    assert not events.of(LeaseLapsed)
