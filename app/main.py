@@ -21,6 +21,7 @@ from app.api.delete_api import DeleteApi, delete_routes
 from app.api.delivery_api import DeliveryApi
 from app.api.delivery_routes import delivery_routes
 from app.api.errors import add_error_handlers
+from app.api.fast_path import FastPath
 from app.api.gate import Gate
 from app.api.group_api import GroupApi
 from app.api.group_routes import group_routes
@@ -110,6 +111,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await heavy.close()
         times.flush()
 
+    hot_routes = task_routes(tasks)
     app = FastAPI(
         title="Taskmill",
         version=__version__,
@@ -117,7 +119,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         routes=[
-            *task_routes(tasks),
+            *hot_routes,
             *batch_routes(batches),
             *list_routes(ListApi(services), BulkApi(services)),
             *delete_routes(DeleteApi(services)),
@@ -135,6 +137,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_documentation(app, catalog.kinds)
     describe_keys(app, keys)
     add_error_handlers(app)
+    app.add_middleware(FastPath, routes=hot_routes)  # the last of them: what is added later is further out
     app.add_middleware(Gate, keys=keys, limiter=limiter, rate_limit=settings.rate_limit)
     app.add_middleware(Measured, times=times)
     app.add_middleware(HeadAsGet)

@@ -77,7 +77,7 @@ async def measure_batches(run: Run) -> None:
             if name in of_api:
                 run.add(name, "batch_cpu", "µs", 1e6 * (cpu_seconds([subject.api.pid]) - used) / rows, number)
 
-        await run.take_turns(list(ways), run.dose.rounds + 1, once, str)
+        await run.take_turns(list(ways), run.dose.deciding_rounds, once, str)
 
 
 async def _connect(stack: AsyncExitStack, subject: Subject) -> Connection:

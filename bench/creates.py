@@ -27,7 +27,8 @@ async def measure_creates(run: Run) -> None:
 
         for connections in run.dose.connections:
             contenders: list[Subject | Floor] = [*subjects, *(floors if connections == SIXTY_FOUR else ())]
-            await run.take_turns(contenders, run.dose.rounds, partial(measure_create, run, connections), _name)
+            rounds = run.dose.deciding_rounds if connections == SIXTY_FOUR else run.dose.rounds
+            await run.take_turns(contenders, rounds, partial(measure_create, run, connections), _name)
         await run.take_turns(subjects, run.dose.rounds, partial(_read, run), _name)
         for subject in subjects:
             run.add(subject.name, "api_peak", "MiB", peak_mib([subject.api.pid]))

@@ -20,6 +20,7 @@ class Dose:
 
     name: str
     rounds: int
+    deciding_rounds: int  # of what decides a target by ratios: the more, the narrower its interval
     seconds: float  # of a run of wrk
     connections: tuple[int, ...]
     batch_seconds: float
@@ -44,6 +45,7 @@ class Dose:
 FULL = Dose(
     name="full",
     rounds=6,
+    deciding_rounds=12,
     seconds=2,
     connections=(1, 16, 64, 256),
     batch_seconds=1.5,
@@ -53,8 +55,8 @@ FULL = Dose(
     idle_seconds=10,
     ended=5_000_000,
     delayed=1_000_000,
-    turns=14,
-    slices=6,
+    turns=28,
+    slices=3,
     slice_seconds=0.3,
     tasks=50_000,
     peers=tuple(PEERS),
@@ -67,6 +69,7 @@ FULL = Dose(
 QUICK = Dose(
     name="quick",
     rounds=1,
+    deciding_rounds=2,
     seconds=1,
     connections=(1, 64),
     batch_seconds=0.5,

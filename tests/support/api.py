@@ -5,7 +5,7 @@ import socket
 APP = ("--factory", "app.main:create_app")
 # The listening socket is standard input.
 OPTIONS = (
-    *("--fd", "0", "--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log"),
+    *("--fd", "0", "--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log", "--no-proxy-headers"),
     *("--log-config", "config/uvicorn.log.conf.yml", "--timeout-graceful-shutdown"),  # and seconds
 )
 
