@@ -75,8 +75,8 @@ async def drain(
         await subject.start_consumers(workers, **settings)
         await post_batches(subject.url, _FIRST_TASKS * workers)
         await subject.has_ended()
+        await subject.empty()  # before they are held: one that is held within a statement keeps its locks
         subject.pause(is_paused=True)
-        await subject.empty()
         await post_batches(subject.url, count, body)
         await subject.sql.execute("VACUUM ANALYZE tasks")  # as peers get it
         used, of_servers = subject.consumer_cpu(), lasting_cpu_seconds(server_pids)
@@ -100,8 +100,8 @@ async def _drain_naive(run: Run, naive: Naive, workers: int) -> Drained:
         for _ in range(_FIRST_TASKS * workers):
             await naive.make(naive.noop)
         await naive.has_ended()
-        naive.pause(is_paused=True)
         await naive.empty()
+        naive.pause(is_paused=True)
         await post(f"{naive.url}/task", naive.noop, 16, run.dose.seconds)
         count = await naive.sql.fetchval("SELECT count(*) FROM tasks")
         await naive.sql.execute("VACUUM ANALYZE tasks")
