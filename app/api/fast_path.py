@@ -26,9 +26,15 @@ class FastPath:
 
     def __init__(self, app: ASGIApp, routes: Sequence[BytesRoute]) -> None:
         self._app = app
-        self._routes = {
-            (method, _PARAMETER.sub("{}", route.path)): route for route in routes for method in route.methods or ()
-        }
+        self._fixed: dict[tuple[str, str], BytesRoute] = {}
+        self._with_id: dict[tuple[str, str, str], BytesRoute] = {}  # by what is before and after the id
+        for route in routes:
+            before, *after = _PARAMETER.split(route.path)
+            for method in route.methods or ():
+                if after:
+                    self._with_id[method, before, after[0]] = route
+                else:
+                    self._fixed[method, before] = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
@@ -44,22 +50,21 @@ class FastPath:
                 raise
             response = await handler(Request(scope), error)
             await response(scope, receive, send)
+            # A batch's frames refer to the error that it failed with, and the error to them: with all their bodies
+            # they would wait for the collector, which seldom comes.
+            error.__traceback__ = None
 
     def _find(self, scope: Scope) -> BytesRoute | None:
         """The route, which the scope then has, with its parameters, as the router would leave it."""
         method, path = scope["method"], scope["path"]
+        route = self._fixed.get((method, path))
         values: tuple[str, ...] = ()
-        route = self._routes.get((method, path))
-        if route is None:
-            parts = _WITH_ID.fullmatch(path)
-            if parts is None:
-                return None
-            route = self._routes.get((method, f"{parts[1]}{{}}{parts[3] or ''}"))
-            if route is None:
-                return None
+        if route is None and (parts := _WITH_ID.fullmatch(path)):
+            route = self._with_id.get((method, parts[1], parts[3] or ""))
             values = (parts[2],)
-        scope["route"] = route
-        scope["path_params"] = dict(zip(route.param_convertors, values, strict=True))
+        if route is not None:
+            scope["route"] = route
+            scope["path_params"] = dict(zip(route.param_convertors, values, strict=True))
         return route
 
 

@@ -42,6 +42,7 @@ RIGHT_MEDIA_TYPES = [
 
 IDS = {
     "NUL": "%00",
+    "braces": "%7B%7D",
     "UUID and NUL": f"{uuid4()}%00",
     "line break": "%0d%0aX-Injected:%201",
     "dots": "..",
