@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from bench.numbers import interval
+from bench.numbers import ENOUGH, interval
 
 
 def shown(value: float | None) -> str:
@@ -29,13 +29,18 @@ def around(values: Sequence[float]) -> str:
     if len(values) < 2:
         return spread(values)
     least, most = interval(values)
-    return f"{shown(median(values))} ({shown(least)}–{shown(most)})"
+    return f"{shown(median(values))} ({shown(least)}–{shown(most)}{_of(values)})"
 
 
 def change(ratios: Sequence[float]) -> str:
     """The median of these, as a change of 1, and the interval in which it lies with 95 %."""
     least, most = interval(ratios)
-    return f"{_percent(median(ratios))} ({_percent(least)} – {_percent(most)})"
+    return f"{_percent(median(ratios))} ({_percent(least)} – {_percent(most)}{_of(ratios)})"
+
+
+def _of(values: Sequence[float]) -> str:
+    """Of how many turns, where these are so few that the interval holds the median with less than 95 %."""
+    return "" if len(values) >= ENOUGH else f", {len(values)} turns"
 
 
 def _percent(ratio: float) -> str:

@@ -61,8 +61,8 @@ _SHARES = [
         ("latency", US, "start_p50"),
         ("latency", Bare.name, "start_p50"),
         "the bare chain",
-        "the same two commits and two changes between processes; the rest, we believe, is Python that has left the core's"
-        " caches since the last task",
+        "the same two commits and two changes between processes; the rest, we believe, is Python that has left the"
+        " core's caches since the last task",
         is_time=True,
     ),
 ]

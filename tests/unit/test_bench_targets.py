@@ -13,6 +13,7 @@ from bench.tables.standing import standing_table
 from bench.targets import targets
 from bench.taskmill import DEFAULT, US
 from bench.verdict import Reached, all_of, decided
+from bench.words import around
 
 _SINGLE = "of any peer's enqueues"
 
@@ -118,7 +119,7 @@ def test_taskmill_with_default_settings_is_no_peer() -> None:
     figures = [*peers, *_rounds(US, ONE, 900.0, 1_000.0), *_rounds(DEFAULT, ONE, 600.0, 600.0)]
     found = _reached("one consumer (500 slots)", peers=figures)
     assert found.is_met is True
-    assert "1.90 (1.80–2.00), with default settings 1.20 (1.20–1.20)" in found.reached
+    assert "1.90 (1.80–2.00, 2 turns), with default settings 1.20 (1.20–1.20, 2 turns)" in found.reached
 
 
 @pytest.mark.parametrize(("start", "row", "expected"), [(2.0, 1.0, True), (4.0, 1.0, False), (2.0, 4.0, False)])
@@ -151,4 +152,10 @@ def test_the_control_has_a_line_of_its_own() -> None:
     figures = [Figure(US, "nothing_rows", "", 0)]
     figures += _rounds(US, "nothing_reads", 100.0, 100.0) + _rounds(Laden.name, "nothing_reads", 99.0, 101.0)
     text = standing_table(Results("full", parts={"control": Part(figures)}))
-    assert "| nothing: reads/s | 100 (100–100) | 100 (99.0–101) | +0.0 % (-1.0 % – +1.0 %) | – |" in text
+    assert "| nothing: reads/s | 100 (100–100) | 100 (99.0–101) | +0.0 % (-1.0 % – +1.0 %, 2 turns) | – |" in text
+
+
+def test_an_interval_of_few_turns_says_so() -> None:
+    """It holds the median with less than 95 %."""
+    assert around([1.0, 2.0]) == "1.50 (1.00–2.00, 2 turns)"
+    assert around([1.0] * 6) == "1.00 (1.00–1.00)"
