@@ -54,7 +54,7 @@ class _Endpoints:
 
 def _app(endpoints: _Endpoints, *, is_fast: bool) -> FastAPI:
     routes = endpoints.routes()
-    app = FastAPI(routes=routes, redirect_slashes=False)
+    app = FastAPI(routes=[*routes], redirect_slashes=False)
     add_error_handlers(app)
     if is_fast:
         app.add_middleware(FastPath, routes=routes)
