@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 _DOUBT = 0.05
-ENOUGH = 6  # values, for an interval that leaves no more doubt
+ENOUGH = 6  # values, for an interval that leaves no more doubt than that
 
 
 def percentile(values: Sequence[float], share: float) -> float:

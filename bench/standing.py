@@ -40,8 +40,8 @@ SELECT {_IDS}, 'simulate', '{{"order": 17}}', now() + interval '10 years' + n * 
     CASE n % 2 WHEN 0 THEN 'customer ' || n % 2000 END, n % 2 = 0
 FROM generate_series($1::int, $2::int) AS n
 """
-# From all over the table: of many, so that their pages are not all in shared buffers. On either side of tasks that have
-# ended: the answer for another is shorter.
+# From all over the table: of many, so that their pages are not all in shared buffers. Only of what has ended, with the
+# rows and without them: the answer for a task that has not is shorter.
 _READ_IDS = 50_000
 _SAMPLE = f"""
 SELECT id FROM tasks WHERE status IN ('completed', 'failed') ORDER BY random() LIMIT {_READ_IDS}

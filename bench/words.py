@@ -34,6 +34,8 @@ def around(values: Sequence[float]) -> str:
 
 def change(ratios: Sequence[float]) -> str:
     """The median of these, as a change of 1, and the interval in which it lies with 95 %."""
+    if len(ratios) < 2:
+        return _percent(median(ratios))
     least, most = interval(ratios)
     return f"{_percent(median(ratios))} ({_percent(least)} – {_percent(most)}{_of(ratios)})"
 

@@ -13,7 +13,7 @@ from bench.tables.standing import standing_table
 from bench.targets import targets
 from bench.taskmill import DEFAULT, US
 from bench.verdict import Reached, all_of, decided
-from bench.words import around
+from bench.words import around, change
 
 _SINGLE = "of any peer's enqueues"
 
@@ -159,3 +159,5 @@ def test_an_interval_of_few_turns_says_so() -> None:
     """It holds the median with less than 95 %."""
     assert around([1.0, 2.0]) == "1.50 (1.00–2.00, 2 turns)"
     assert around([1.0] * 6) == "1.00 (1.00–1.00)"
+    assert change([1.01, 1.03]) == "+2.0 % (+1.0 % – +3.0 %, 2 turns)"
+    assert change([1.01]) == "+1.0 %"
