@@ -66,8 +66,9 @@ def main() -> None:
     assert threading.active_count() == 1, "a fork would lose the other threads"
     gc.collect()
     gc.freeze()  # else a collection in each process copies every page
+    server = ForkServer(requests)  # its descriptors are open before it is said to be there
     requests.send(b"{}")
-    ForkServer(requests).run()
+    server.run()
 
 
 if __name__ == "__main__":
