@@ -39,7 +39,7 @@ class Dose:
     best_rounds: int  # of the fastest, which decide a target
     enqueue_rounds: int  # of those whose enqueues come nearest to our creates
     drain_seconds: float  # that a drain among peers is to take
-    peer_seconds: float  # after which no more is begun among peers
+    peer_seconds: float  # after which no second turn of a peer is begun
 
 
 FULL = Dose(
@@ -56,8 +56,8 @@ FULL = Dose(
     ended=5_000_000,
     delayed=1_000_000,
     turns=28,
-    slices=3,
-    slice_seconds=0.3,
+    slices=6,
+    slice_seconds=0.6,
     tasks=50_000,
     peers=tuple(PEERS),
     peer_rounds=2,

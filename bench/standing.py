@@ -2,15 +2,15 @@
 
 Two databases on one server, one with them and one without, each with an API and a consumer of its own. What is looked
 for is smaller than two kinds of noise. One process is some percent faster than the next for as long as it lives, so
-each turn has new ones. And a shared machine has slow seconds, so a turn is many short slices of one and the other,
-which meet the same ones. The CPU that an operation takes (the API's or the consumer's, and that of their PostgreSQL
-backends) is noted as well.
+each turn has new ones. And a shared machine is slow at times, of no length, so a turn is slices of one and the other,
+and what decides is how much is measured in all: the mean of its slices is a turn's figure. The CPU that an operation
+takes (the API's or the consumer's, and that of their PostgreSQL backends) is noted as well.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean
 
 import uuid_utils
 
@@ -119,7 +119,7 @@ async def _turn(run: Run, what: str, subjects: Sequence[Subject], ids: dict[str,
         for operation, slices in operations.items():
             if not slices.rates:  # it has failed in its first one, and that was told
                 continue
-            run.add(name, f"{what}_{operation}", "1/s", median(slices.rates), number)
+            run.add(name, f"{what}_{operation}", "1/s", fmean(slices.rates), number)
             run.add(name, f"{what}_{operation}_cpu", "µs", 1e6 * slices.cpu_seconds / slices.count, number)
 
 
