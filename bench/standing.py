@@ -23,22 +23,27 @@ from bench.usage import cpu_seconds
 Fill = Callable[[int, int], tuple[object, ...]]  # the statement for these rows, and its arguments
 
 _CHUNK = 250_000
-# In the order of their ids, as if they had been created so, over the last year.
-_IDS = """(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - 31536000000 + n), 12, '0') || '7'
+# In the order of their ids, which begin with when they were made.
+_IDS = """(lpad(to_hex((extract(epoch FROM {made}) * 1000)::bigint), 12, '0') || '7'
     || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15))::uuid"""
+# Of the last 29 days, half a second from one to the next: by default they are kept for 30 (docs/retention.md).
 _ENDED = f"""
 INSERT INTO tasks (id, kind, content, status, created_at, started_at, finished_at, updated_at, attempt, version,
     claim_id, consumer_id)
-SELECT {_IDS}, 'simulate', '{{"order": 17, "note": "as long as most of them are"}}',
-    CASE n % 1000 WHEN 0 THEN 'failed' ELSE 'completed' END, ago, ago, ago, ago, 1, 3, gen_random_uuid(), $3
-FROM (SELECT n, now() - interval '1 day' AS ago FROM generate_series($1::int, $2::int) AS n) AS ended
+SELECT {_IDS.format(made="made")}, 'simulate', '{{"order": 17, "note": "as long as most of them are"}}',
+    CASE n % 1000 WHEN 0 THEN 'failed' ELSE 'completed' END, made, made, made, made, 1, 3, gen_random_uuid(), $3
+FROM (
+    SELECT n, now() - interval '29 days' + n * interval '0.5 s' AS made FROM generate_series($1::int, $2::int) AS n
+) AS ended
 """
-# Every other one keyed, of 1,000 keys.
+# Of a year ago, so that whoever deletes old tasks has to pass them. Every other one keyed, of 1,000 keys.
 _DELAYED = f"""
 INSERT INTO tasks (id, kind, content, run_at, concurrency_key, is_blocked)
-SELECT {_IDS}, 'simulate', '{{"order": 17}}', now() + interval '10 years' + n * interval '1 second',
+SELECT {_IDS.format(made="made")}, 'simulate', '{{"order": 17}}', now() + interval '10 years' + n * interval '1 second',
     CASE n % 2 WHEN 0 THEN 'customer ' || n % 2000 END, n % 2 = 0
-FROM generate_series($1::int, $2::int) AS n
+FROM (
+    SELECT n, now() - interval '1 year' + n * interval '1 ms' AS made FROM generate_series($1::int, $2::int) AS n
+) AS delayed
 """
 # From all over the table: of many, so that their pages are not all in shared buffers. Only of what has ended, with the
 # rows and without them: the answer for a task that has not is shorter.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import median
 
-from bench.against_peers import ONE
+from bench.against_peers import ONE, TWO
 from bench.batches import LIKE_FOR_LIKE
 from bench.floor import Floor
 from bench.limits.start import Bare
@@ -26,6 +26,7 @@ class _Share:
     is_time: bool = False
 
 
+_DRAIN = "insert, claim and complete 500 tasks, 4 connections"
 _SHARES = [
     _Share(
         "creates/s, 64 connections",
@@ -43,6 +44,13 @@ _SHARES = [
         "the same commit; before and after it HTTP and two more changes between processes, with nothing to overlap",
     ),
     _Share(
+        "reads/s by id, 64 connections",
+        ("creates", US, "reads_64"),
+        ("creates", Floor.name, "creates_64"),
+        "bare ASGI, which answers and does nothing",
+        "one Python process: reads that wait share one SELECT, so that most of it is HTTP and the answers",
+    ),
+    _Share(
         "batch creates/s, two in flight",
         ("batches", US, "batch"),
         ("batches", LIKE_FOR_LIKE, "batch"),
@@ -52,17 +60,24 @@ _SHARES = [
     _Share(
         f"no-op tasks/s, one consumer ({SLOTS} slots)",
         ("peers", US, ONE),
-        ("limits", "asyncpg", "insert, claim and complete 500 tasks, 4 connections"),
-        "insert, claim and complete 500 tasks, 4 connections",
+        ("limits", "asyncpg", _DRAIN),
+        _DRAIN,
         "claim and handlers take turns in one Python process; the limit runs no handlers, but inserts as well",
+    ),
+    _Share(
+        f"no-op tasks/s, two consumers ({SLOTS} slots each)",
+        ("peers", US, TWO),
+        ("limits", "asyncpg", _DRAIN),
+        _DRAIN,
+        "the two cores, which two Python processes and their PostgreSQL backends share",
     ),
     _Share(
         "POST to the handler's first line, p50, ms",
         ("latency", US, "start_p50"),
         ("latency", Bare.name, "start_p50"),
         "the bare chain",
-        "the same two commits and two changes between processes; the rest, we believe, is Python that has left the"
-        " core's caches since the last task",
+        "the same two commits and two changes between processes, with more code between them that nothing has run for"
+        " a while: step by step below",
         is_time=True,
     ),
 ]
