@@ -5,8 +5,9 @@ import socket
 APP = ("--factory", "app.main:create_app")
 # The listening socket is standard input.
 OPTIONS = (
-    *("--fd", "0", "--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log", "--no-proxy-headers"),
-    *("--log-config", "config/uvicorn.log.conf.yml", "--timeout-graceful-shutdown"),  # and seconds
+    *("--fd", "0", "--loop", "app.api.loop:Loop", "--http", "httptools", "--ws", "none"),
+    *("--no-access-log", "--no-proxy-headers", "--log-config", "config/uvicorn.log.conf.yml"),
+    "--timeout-graceful-shutdown",  # and seconds
 )
 
 

@@ -21,12 +21,12 @@ from app.utils.linux import end_with_parent
 
 ROOT = Path(__file__).parents[2]
 _MODULES = (
+    "app.api.loop",
     "app.consumer.__main__",
     "app.main",
     "uvloop",
     "httptools",
     "uvicorn.main",
-    "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
     "uvicorn.lifespan.on",
     "uvicorn.logging",
