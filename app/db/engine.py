@@ -89,6 +89,7 @@ class Database:
         # statement costs beside its round trip (decision 0010).
         self._idle: list[tuple[AsyncConnection, Any]] = []
         self._waiting = 0  # for SQLAlchemy's pool
+        self._is_closed = False
         self._answered_at = -math.inf  # when PostgreSQL last did, to anybody of this pool
 
     async def fetch(self, statement: str, *arguments: Any) -> Sequence[asyncpg.Record]:
@@ -130,15 +131,17 @@ class Database:
         except _DOUBT as error:
             raise DatabaseUnavailableError(_reason(error)) from error
         finally:
-            if keep:
+            if keep and not self._is_closed:
                 await self._release(pooled, driver)
             else:
-                # Cancelled or cut: the statement may still be running, so the connection must not be used again.
+                # Cancelled or cut: the statement may still be running, so the connection must not be used again. What
+                # was under way when the pool was closed has nobody to leave it to.
                 driver.terminate()  # at once: a server that is frozen would not take part in a farewell
                 await asyncio.shield(_drop(pooled))
 
     async def close(self) -> None:
-        """Close every connection; a server that is frozen is not waited for."""
+        """Close every connection; a server that is frozen is not waited for. Those in use close when they are done."""
+        self._is_closed = True
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 while self._idle:

@@ -60,6 +60,18 @@ async def test_who_waits_gets_the_next_free_connection(settings: Settings, sql: 
     await until(lambda: sql.fetchval(f"SELECT count(*) = 0 {others}"))
 
 
+async def test_what_is_under_way_when_the_pool_is_closed_leaves_no_connection(
+    settings: Settings, sql: Connection
+) -> None:
+    """It is done, and then its connection is not kept for anybody."""
+    database = Database(settings.database_url, 2, 10)
+    async with database.connection() as connection:
+        await database.close()
+        assert await connection.fetchval("SELECT 1") == 1
+    others = "FROM pg_stat_activity WHERE application_name = 'taskmill' AND datname = current_database()"
+    await until(lambda: sql.fetchval(f"SELECT count(*) = 0 {others}"))
+
+
 async def test_the_server_gives_up_when_we_do(settings: object, database: Database, sql: Connection) -> None:
     """A statement that waits for a lock ends with its time, so that it can't commit when nobody expects it."""
     assert settings
