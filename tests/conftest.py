@@ -90,7 +90,7 @@ def settings(database_url: str, redis_url: str) -> Settings:
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
     """The pool of the code under test."""
-    database = Database(settings.database_url, settings.database_pool_size, 2)
+    database = Database(settings.database_url, settings.database_pool_size, statement_seconds=30)
     yield database
     await database.close()
 

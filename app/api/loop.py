@@ -2,17 +2,17 @@
 
 libuv accepts one connection a turn, and a turn takes as long as all requests that have come. Of many connections that
 are opened at once the last would wait for a second, while those before it are served the faster (docs/performance.md).
-So it listens on several duplicates of the socket, each of which accepts one a turn.
+So whenever libuv has accepted one, the others that wait are accepted here.
 """
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
 
-ACCEPTED_AT_ONCE = 32
+ACCEPTED_AT_ONCE = 32  # the rest are left for the next turn, and for other processes that listen
 
 
 class Loop(uvloop.Loop):
@@ -20,26 +20,21 @@ class Loop(uvloop.Loop):
 
     async def create_server(  # type: ignore[override]  # only what uvicorn asks for
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], *, sock: socket.socket, **options: Any
-    ) -> "Servers":
+    ) -> asyncio.AbstractServer:
         """Listen on a socket that is bound."""
-        sockets = [sock, *(sock.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
-        listen = super().create_server
-        return Servers(sockets, [await listen(protocol_factory, sock=one, **options) for one in sockets])
+        sock.setblocking(False)
+        opening: set[asyncio.Task[Any]] = set()
 
+        def accepted() -> asyncio.BaseProtocol:
+            for _ in range(ACCEPTED_AT_ONCE - 1):
+                try:
+                    connection, _address = sock.accept()
+                except OSError:  # none waits; or there is no descriptor left for it, which libuv will see as well
+                    break
+                connection.setblocking(False)
+                task = self.create_task(self.connect_accepted_socket(protocol_factory, connection))
+                opening.add(task)
+                task.add_done_callback(opening.discard)
+            return protocol_factory()
 
-class Servers:
-    """What uvicorn uses of asyncio.Server."""
-
-    def __init__(self, sockets: Sequence[socket.socket], servers: Sequence[asyncio.AbstractServer]) -> None:
-        self.sockets = sockets
-        self._servers = servers
-
-    def close(self) -> None:
-        """Accept no more."""
-        for server in self._servers:
-            server.close()
-
-    async def wait_closed(self) -> None:
-        """Until what it has accepted has closed as well."""
-        for server in self._servers:
-            await server.wait_closed()
+        return await super().create_server(accepted, sock=sock, **options)

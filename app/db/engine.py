@@ -130,6 +130,9 @@ class Database:
             raise
         except _DOUBT as error:
             raise DatabaseUnavailableError(_reason(error)) from error
+        except asyncio.CancelledError:
+            await asyncio.shield(_stop(driver))
+            raise
         finally:
             if keep and not self._is_closed:
                 await self._release(pooled, driver)
@@ -189,6 +192,15 @@ def work_database(settings: Settings) -> Database:
     """
     session = SESSION | {"idle_in_transaction_session_timeout": f"{settings.lease_seconds:g}s"}
     return Database(settings.database_url, settings.database_pool_size, _WORK_SECONDS, session)
+
+
+async def _stop(driver: Any) -> None:
+    """Have the server stop what was under way, and hear that it has: what was canceled takes no effect later, unseen.
+
+    asyncpg sends the request to cancel a statement from a task, which does not survive terminate().
+    """
+    with suppress(*_DOUBT, asyncpg.PostgresError):
+        await driver.close(timeout=_CLOSE_SECONDS)
 
 
 async def _drop(pooled: AsyncConnection) -> None:

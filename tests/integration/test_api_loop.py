@@ -21,7 +21,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 def test_connections_that_wait_are_accepted_together(listener: socket.socket) -> None:
-    """As many in a turn as it listens times, so that the last of them need not wait for as many turns."""
+    """Up to ACCEPTED_AT_ONCE in a turn, so that the last of them need not wait for as many turns."""
     accepted: list[asyncio.Protocol] = []
 
     class Protocol(asyncio.Protocol):

@@ -72,14 +72,28 @@ async def test_what_is_under_way_when_the_pool_is_closed_leaves_no_connection(
     await until(lambda: sql.fetchval(f"SELECT count(*) = 0 {others}"))
 
 
-async def test_the_server_gives_up_when_we_do(settings: object, database: Database, sql: Connection) -> None:
+async def test_a_statement_whose_caller_is_canceled_takes_no_effect_later(database: Database, sql: Connection) -> None:
+    """It waits for a lock: the server has given it up before its caller goes on, so the lock's end changes nothing."""
+    waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE tasks")
+        statement = asyncio.create_task(database.fetch("DELETE FROM tasks"))
+        await until(lambda: sql.fetchval(waiting))
+        statement.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await statement
+        assert not await sql.fetchval(waiting)
+
+
+async def test_the_server_gives_up_when_we_do(settings: Settings, sql: Connection) -> None:
     """A statement that waits for a lock ends with its time, so that it can't commit when nobody expects it."""
-    assert settings
+    database = Database(settings.database_url, 1, statement_seconds=1)
     async with sql.transaction():
         await sql.execute("LOCK TABLE tasks")
         with pytest.raises(DatabaseUnavailableError):
             await database.fetch("UPDATE tasks SET attempt = 1")
         await until(lambda: sql.fetchval("SELECT count(*) = 0 FROM pg_locks WHERE NOT granted"))
+    await database.close()
 
 
 async def test_without_its_tables_the_database_is_not_ready(database: Database, sql: Connection) -> None:
