@@ -31,6 +31,7 @@ class Dose:
     ended: int
     delayed: int
     turns: int  # of two databases
+    history_turns: int  # of those with tasks that have ended, whose cost is too near its bound for as few
     slices: int  # of each in a turn
     slice_seconds: float  # of creates, and of reads
     tasks: int  # that one Taskmill consumer drains, and the most of a peer's worker
@@ -56,6 +57,7 @@ FULL = Dose(
     ended=5_000_000,
     delayed=1_000_000,
     turns=28,
+    history_turns=100,
     slices=6,
     slice_seconds=0.6,
     tasks=50_000,
@@ -80,6 +82,7 @@ QUICK = Dose(
     ended=100_000,
     delayed=50_000,
     turns=1,
+    history_turns=1,
     slices=1,
     slice_seconds=0.3,
     tasks=10_000,

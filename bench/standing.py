@@ -78,20 +78,20 @@ async def measure_history(run: Run) -> None:
     def fill(first: int, last: int) -> tuple[object, ...]:
         return _ENDED, first, last, str(uuid_utils.uuid7())
 
-    await _compare(run, "ended", run.dose.ended, fill)
+    await _compare(run, "ended", run.dose.history_turns, run.dose.ended, fill)
 
 
 async def measure_delayed(run: Run) -> None:
     """Tasks that are due in ten years."""
-    await _compare(run, "delayed", run.dose.delayed, lambda first, last: (_DELAYED, first, last))
+    await _compare(run, "delayed", run.dose.turns, run.dose.delayed, lambda first, last: (_DELAYED, first, last))
 
 
 async def measure_control(run: Run) -> None:
     """Nothing, in two databases that are alike: what the method itself shows."""
-    await _compare(run, "nothing", 0)
+    await _compare(run, "nothing", run.dose.turns)
 
 
-async def _compare(run: Run, what: str, count: int, fill: Fill | None = None) -> None:
+async def _compare(run: Run, what: str, turns: int, count: int = 0, fill: Fill | None = None) -> None:
     async with AsyncExitStack() as stack:
         subjects = await run.open(stack, Subject, Laden)
         for subject in subjects:
@@ -105,7 +105,7 @@ async def _compare(run: Run, what: str, count: int, fill: Fill | None = None) ->
             await subject.sql.execute("VACUUM ANALYZE tasks")
         ids = {one.name: [str(row[0]) for row in await one.sql.fetch(_SAMPLE)] for one in subjects}
         run.add("Taskmill", f"{what}_rows", "", count)
-        for number in range(run.dose.turns):
+        for number in range(turns):
             await _turn(run, what, subjects[:: -1 if number % 2 else 1], ids, number)
 
 

@@ -110,6 +110,7 @@ async def test_canceled_it_stops(database_url: str, redis_url: str, sql: Connect
             canceled = await taskmill.client.patch(f"/task/{task['id']}/cancel")
             assert canceled.json()["status"] == "canceled"
             await consumer.wrote("handler stopped")
+            await until(lambda: sql.fetchval("SELECT count(*) = 0 FROM pg_locks WHERE NOT granted"))
         left = await sql.fetchval("SELECT count(*) FROM tasks WHERE kind = 'simulate' AND status = 'pending'")
         assert 1_000 <= left <= 2_000
         consumer.signal(signal.SIGTERM)

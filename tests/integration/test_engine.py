@@ -8,7 +8,7 @@ import pytest
 
 from app.core.config import Settings
 from app.core.errors import DatabaseUnavailableError
-from app.db.engine import Database
+from app.db.engine import SESSION, Database
 from app.queue.read import ping_database
 from app.queue.recover import held_rows, register
 from tests.support.types import Connection
@@ -72,8 +72,11 @@ async def test_what_is_under_way_when_the_pool_is_closed_leaves_no_connection(
     await until(lambda: sql.fetchval(f"SELECT count(*) = 0 {others}"))
 
 
-async def test_a_statement_whose_caller_is_canceled_takes_no_effect_later(database: Database, sql: Connection) -> None:
-    """It waits for a lock: the server has given it up before its caller goes on, so the lock's end changes nothing."""
+async def test_a_statement_whose_caller_is_canceled_is_given_up_by_the_server(
+    settings: Settings, sql: Connection
+) -> None:
+    """It waits for a lock, whose end changes nothing then. Not only since the server looks whether somebody waits."""
+    database = Database(settings.database_url, 1, 30, SESSION | {"client_connection_check_interval": "0"})
     waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"
     async with sql.transaction():
         await sql.execute("LOCK TABLE tasks")
@@ -82,7 +85,8 @@ async def test_a_statement_whose_caller_is_canceled_takes_no_effect_later(databa
         statement.cancel()
         with pytest.raises(asyncio.CancelledError):
             await statement
-        assert not await sql.fetchval(waiting)
+        await until(lambda: sql.fetchval(f"SELECT NOT ({waiting})"))
+    await database.close()
 
 
 async def test_the_server_gives_up_when_we_do(settings: Settings, sql: Connection) -> None:
