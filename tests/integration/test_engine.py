@@ -76,7 +76,7 @@ async def test_a_statement_whose_caller_is_canceled_is_given_up_by_the_server(
     settings: Settings, sql: Connection
 ) -> None:
     """It waits for a lock, whose end changes nothing then. Not only since the server looks whether somebody waits."""
-    database = Database(settings.database_url, 1, 30, SESSION | {"client_connection_check_interval": "0"})
+    database = Database(settings.database_url, 1, 600, SESSION | {"client_connection_check_interval": "0"})
     waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"
     async with sql.transaction():
         await sql.execute("LOCK TABLE tasks")
