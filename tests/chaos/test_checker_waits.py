@@ -162,10 +162,11 @@ def test_where_one_consumer_has_children_a_low_priority_waits_for_the_others(pri
     [
         ([], 1.0, {waits.WAITED}),
         ([10.0, 20.0], 1.0, set()),
+        ([10.0, 20.0], 1.2, set()),
         ([10.0, 20.0], 1.5, {waits.WAITED}),
         ([1.0, 2.0], 1.0, {waits.WAITED}),
     ],
-    ids=["nobody before him", "those before him", "who came later", "nobody for half a minute"],
+    ids=["nobody before him", "those before him", "those lost with him", "who came later", "nobody for half a minute"],
 )
 def test_who_was_lost_twice_waits_for_those_before_him_and_for_nobody_else(
     others: list[float], first: float, found: set[str]

@@ -21,8 +21,11 @@ class Suspects:
         self._claims = sorted((change.at, change.run_at) for change in claims)  # when, and since when it was due
 
     def seconds(self, due: float, change: Transition) -> float:
-        """How long one may have waited from `due` to this change: those come before him who were due before him."""
-        return FIRST_SECONDS + EACH_SECONDS * sum(run_at < change.run_at for _, run_at in self._within(due, change.at))
+        """How long one may have waited from `due` to this change: those come before him who were due no later.
+
+        As many as one statement has recovered are due at once.
+        """
+        return FIRST_SECONDS + EACH_SECONDS * sum(run_at <= change.run_at for _, run_at in self._within(due, change.at))
 
     def pause(self, begun: float, ended: float) -> float:
         """The longest time in between, in seconds, in which none of them was claimed."""
