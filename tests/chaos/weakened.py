@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,13 +18,15 @@ from tests.chaos.faults.races import RACES
 from tests.chaos.process import Process
 from tests.chaos.running import BUILDS, read_all, running
 from tests.chaos.scene import LEASE_SECONDS, Scene
+from tests.support.waiting import until
 
 _RATE = 40.0
 _ROUNDS = 2
 _FROZEN, _FROZEN_SECONDS = 3, 2 * LEASE_SECONDS
 # Asleep when its consumer is frozen, over when that one wakes; and run by another until after that.
 _TASKS, _TASK_SECONDS = 80, 3.6
-_START_SECONDS = 0.7
+_WAIT_SECONDS = 10.0  # for them to run, and to run again; where they don't, the proof says what it has not found
+_AFTER_SECONDS = 0.7  # for who wakes to write what he should not
 _RACES = 200
 _SETTLE_SECONDS = 30.0
 _CANCELED = 10  # of the tasks of each that is frozen, while it is
@@ -33,6 +35,9 @@ _EXPECTED = {"normal": frozenset[str](), "by-id": frozenset({OVERWRITTEN, OVERRI
 
 _HOLDERS = """
 SELECT consumer_id::text FROM tasks WHERE status = 'processing' GROUP BY consumer_id ORDER BY count(*) DESC
+"""
+_RUNNING = """
+SELECT count(*) >= $3 FROM tasks WHERE content ->> 'marker' = $1 AND status = 'processing' AND lost_count >= $2
 """
 _HELD = """
 SELECT id::text FROM tasks WHERE status = 'processing' AND consumer_id = $1::uuid AND content ->> 'marker' = $2
@@ -98,6 +103,14 @@ async def _busiest(scene: Scene) -> list[Process]:
     return [living[holder] for holder in holders if holder in living][:_FROZEN]
 
 
+async def _running(scene: Scene, marker: str, *, lost: int, count: int) -> None:
+    """Wait until so many of these run that have been lost so often."""
+    sql = await scene.servers.connect()
+    with suppress(AssertionError):
+        await until(lambda: sql.fetchval(_RUNNING, marker, lost, count), _WAIT_SECONDS)
+    await sql.close()
+
+
 async def _cancel(scene: Scene, client: Client, victims: list[Process], marker: str) -> None:
     sql = await scene.servers.connect()
     held = [row[0] for each in victims for row in await sql.fetch(_HELD, each.consumer_id, marker, _CANCELED)]
@@ -108,7 +121,7 @@ async def _cancel(scene: Scene, client: Client, victims: list[Process], marker: 
 async def _freeze(scene: Scene) -> None:
     """Stop those who hold most past their lease, with tasks that will have ended when they wake.
 
-    The others run again some of these meanwhile, and clients cancel some.
+    They wake when the others have begun to run some of these again; and clients cancel some meanwhile.
     """
     async with Client(scene.processes.url, scene.history.calls) as client:
         for number in range(_ROUNDS):
@@ -117,12 +130,13 @@ async def _freeze(scene: Scene) -> None:
             content = {"marker": marker, "seconds": _TASK_SECONDS}
             tasks = [{"kind": "chaos_sleep", "content": content | {"index": index}} for index in range(_TASKS)]
             await client.batch(tasks, marker, marker)
-            await asyncio.sleep(_START_SECONDS)
+            await _running(scene, marker, lost=0, count=_TASKS // 2)
             victims = await _busiest(scene)
             for victim in victims:
                 scene.processes.signal(victim.pid, signal.SIGSTOP)
             with scene.injecting("freeze", ", ".join(victim.consumer_id for victim in victims)):
                 await asyncio.gather(asyncio.sleep(_FROZEN_SECONDS), _cancel(scene, client, victims, marker))
+                await _running(scene, marker, lost=1, count=1)
             for victim in victims:
                 scene.processes.signal(victim.pid, signal.SIGCONT)
-            await asyncio.sleep(_START_SECONDS)
+            await asyncio.sleep(_AFTER_SECONDS)
