@@ -19,22 +19,29 @@ class Loop(uvloop.Loop):
     """uvicorn makes one: `--loop app.api.loop:Loop`."""
 
     async def create_server(  # type: ignore[override]  # only what uvicorn asks for
-        self, protocol_factory: Callable[[], asyncio.BaseProtocol], *, sock: socket.socket, **options: Any
+        self, protocol_factory: Callable[[], Any], *, sock: socket.socket, **options: Any
     ) -> asyncio.AbstractServer:
-        """Listen on a socket that is bound."""
+        """Listen on a socket that is bound. The protocols are uvicorn's, which can be told to shut down."""
         sock.setblocking(False)
-        opening: set[asyncio.Task[Any]] = set()
+        server: asyncio.AbstractServer | None = None
+        opening: set[asyncio.Task[None]] = set()
 
-        def accepted() -> asyncio.BaseProtocol:
+        async def open_connection(connection: socket.socket) -> None:
+            connection.setblocking(False)
+            _, protocol = await self.connect_accepted_socket(protocol_factory, connection)
+            if server is not None and not server.is_serving():
+                protocol.shutdown()  # as uvicorn has told those that were there when it closed the server
+
+        def accepted() -> Any:
             for _ in range(ACCEPTED_AT_ONCE - 1):
                 try:
                     connection, _address = sock.accept()
                 except OSError:  # none waits; or there is no descriptor left for it, which libuv will see as well
                     break
-                connection.setblocking(False)
-                task = self.create_task(self.connect_accepted_socket(protocol_factory, connection))
+                task = self.create_task(open_connection(connection))
                 opening.add(task)
                 task.add_done_callback(opening.discard)
             return protocol_factory()
 
-        return await super().create_server(accepted, sock=sock, **options)
+        server = await super().create_server(accepted, sock=sock, **options)
+        return server

@@ -43,6 +43,34 @@ def test_connections_that_wait_are_accepted_together(listener: socket.socket) ->
     assert len(accepted) == 2 * ACCEPTED_AT_ONCE
 
 
+def test_what_is_being_opened_at_the_end_is_told_of_it(listener: socket.socket) -> None:
+    """As those are that were there: a client that keeps its connection would keep the process for seconds."""
+    told: list[asyncio.Protocol] = []
+
+    class Protocol(asyncio.Protocol):
+        def shutdown(self) -> None:
+            told.append(self)
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+
+        def accepted() -> asyncio.Protocol:
+            loop.call_soon(server.close)
+            return Protocol()
+
+        server = await loop.create_server(accepted, sock=listener)
+        with ExitStack() as stack:
+            for _ in range(ACCEPTED_AT_ONCE):
+                stack.enter_context(socket.create_connection(listener.getsockname()))
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+        await server.wait_closed()
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(serve())
+    assert len(told) == ACCEPTED_AT_ONCE - 1  # the first was accepted by libuv
+
+
 def test_what_comes_after_the_end_is_left_to_others(listener: socket.socket) -> None:
     """A process that ends accepts nothing more, and the connection waits for the next one."""
     accepted: list[asyncio.Protocol] = []
