@@ -66,7 +66,7 @@ client-check: ## generate a TypeScript client from URL's /openapi.json, and driv
 	cd clients/typescript && npm ci --silent && TASKMILL_URL=$(URL) npm run --silent check
 
 # Needs wrk and redis-benchmark. The peers are installed once, each into an environment of its own below data/bench.
-bench: .venv/dev.stamp ## measure beside a naive implementation, peers and limits; writes docs/performance.md (some 80 minutes)
+bench: .venv/dev.stamp ## measure beside a naive implementation, peers and limits; writes docs/performance.md (some two hours)
 	@.venv/bin/python -m bench $(if $(ONLY),--only $(ONLY))
 
 bench-quick: .venv/dev.stamp ## less of that, in 5 minutes: to see that it works; writes below data/bench only

@@ -1,7 +1,7 @@
 """Measure Taskmill beside a naive implementation, other task queues and the limits of the machine.
 
 All on the same servers, in turns: embedded PostgreSQL with fsync on and embedded Valkey, or those of DATABASE_URL and
-REDIS_URL, where databases are made and dropped again, and of Redis' own some are emptied. Takes 80 minutes, and
+REDIS_URL, where databases are made and dropped again, and of Redis' own some are emptied. Takes some two hours, and
 writes docs/performance.md anew from what it found. `--quick` takes some 5 minutes, with fewer rounds, rows and peers,
 and writes below data/bench only.
 """
