@@ -7,7 +7,7 @@ and what decides is how much is measured in all: the mean of its slices is a tur
 takes (the API's or the consumer's, and that of their PostgreSQL backends) is noted as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -15,36 +15,12 @@ from statistics import fmean
 import uuid_utils
 
 from bench.creates import SIXTY_FOUR
+from bench.fill import Fill, fill_delayed, fill_ended
 from bench.load import get, post
 from bench.run import Run, name_of
 from bench.subject import Subject
 from bench.usage import cpu_seconds
 
-Fill = Callable[[int, int], tuple[object, ...]]  # the statement for these rows, and its arguments
-
-_CHUNK = 250_000
-# In the order of their ids, which begin with when they were made.
-_IDS = """(lpad(to_hex((extract(epoch FROM {made}) * 1000)::bigint), 12, '0') || '7'
-    || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15))::uuid"""
-# Of the last 29 days, half a second from one to the next: by default they are kept for 30 (docs/retention.md).
-_ENDED = f"""
-INSERT INTO tasks (id, kind, content, status, created_at, started_at, finished_at, updated_at, attempt, version,
-    claim_id, consumer_id)
-SELECT {_IDS.format(made="made")}, 'simulate', '{{"order": 17, "note": "as long as most of them are"}}',
-    CASE n % 1000 WHEN 0 THEN 'failed' ELSE 'completed' END, made, made, made, made, 1, 3, gen_random_uuid(), $3
-FROM (
-    SELECT n, now() - interval '29 days' + n * interval '0.5 s' AS made FROM generate_series($1::int, $2::int) AS n
-) AS ended
-"""
-# Of a year ago, so that whoever deletes old tasks has to pass them. Every other one keyed, of 1,000 keys.
-_DELAYED = f"""
-INSERT INTO tasks (id, kind, content, run_at, concurrency_key, is_blocked)
-SELECT {_IDS.format(made="made")}, 'simulate', '{{"order": 17}}', now() + interval '10 years' + n * interval '1 second',
-    CASE n % 2 WHEN 0 THEN 'customer ' || n % 2000 END, n % 2 = 0
-FROM (
-    SELECT n, now() - interval '1 year' + n * interval '1 ms' AS made FROM generate_series($1::int, $2::int) AS n
-) AS delayed
-"""
 # From all over the table: of many, so that their pages are not all in shared buffers. Only of what has ended, with the
 # rows and without them: the answer for a task that has not is shorter.
 _READ_IDS = 50_000
@@ -74,16 +50,12 @@ class Laden(Subject):
 
 async def measure_history(run: Run) -> None:
     """Tasks that have ended."""
-
-    def fill(first: int, last: int) -> tuple[object, ...]:
-        return _ENDED, first, last, str(uuid_utils.uuid7())
-
-    await _compare(run, "ended", run.dose.history_turns, run.dose.ended, fill)
+    await _compare(run, "ended", run.dose.history_turns, run.dose.ended, fill_ended)
 
 
 async def measure_delayed(run: Run) -> None:
     """Tasks that are due in ten years."""
-    await _compare(run, "delayed", run.dose.turns, run.dose.delayed, lambda first, last: (_DELAYED, first, last))
+    await _compare(run, "delayed", run.dose.turns, run.dose.delayed, fill_delayed)
 
 
 async def measure_control(run: Run) -> None:
@@ -96,9 +68,7 @@ async def _compare(run: Run, what: str, turns: int, count: int = 0, fill: Fill |
         subjects = await run.open(stack, Subject, Laden)
         for subject in subjects:
             if fill and isinstance(subject, Laden):
-                for first in range(1, count + 1, _CHUNK):
-                    statement, *arguments = fill(first, min(first + _CHUNK - 1, count))
-                    await subject.sql.execute(str(statement), *arguments)
+                await fill(subject.env["DATABASE_URL"], count)
                 print(f"  {count:,} rows are there", flush=True)
             await subject.start_consumers()
             await _warm_up(subject, [], run.dose.slice_seconds)
