@@ -23,6 +23,12 @@ CREATE TABLE effects (
 
 CREATE TABLE cursors (xid xid8 NOT NULL, task uuid NOT NULL, claim uuid, status text NOT NULL);
 
+CREATE TABLE leases (
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    consumer uuid NOT NULL,
+    is_over boolean NOT NULL
+);
+
 CREATE TABLE audit (
     seq bigint GENERATED ALWAYS AS IDENTITY,
     at timestamptz NOT NULL,
@@ -80,6 +86,12 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE FUNCTION note_lease() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO leases (consumer, is_over) VALUES (coalesce(NEW.id, OLD.id), TG_OP = 'DELETE');
+    RETURN NULL;
+END $$;
+
 CREATE TRIGGER audit_insert AFTER INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION audit_insert();
 
 -- Ended rows are left alone but for a retry: there each change counts, whatever it changes.
@@ -93,6 +105,9 @@ CREATE TRIGGER audit_delete AFTER DELETE ON tasks FOR EACH ROW EXECUTE FUNCTION 
 
 CREATE TRIGGER note_cursor AFTER UPDATE ON tasks FOR EACH ROW
 WHEN (OLD.cursor::text IS DISTINCT FROM NEW.cursor::text) EXECUTE FUNCTION note_cursor();
+
+-- Each beat, and the end of each.
+CREATE TRIGGER note_lease AFTER INSERT OR UPDATE OR DELETE ON consumers FOR EACH ROW EXECUTE FUNCTION note_lease();
 """
 
 _TRANSITIONS = """

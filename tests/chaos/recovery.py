@@ -1,8 +1,8 @@
 """What became of the tasks that a consumer held when it ended or froze, by PostgreSQL's own record."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.chaos.lateness import Lateness
@@ -32,6 +32,20 @@ WHERE extract(epoch FROM audit.at) > gone.at
 """
 _LIVE = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')"
 _HELD = "SELECT count(*) FROM tasks WHERE status = 'processing' AND consumer_id = ANY($1::uuid[])"
+# When a consumer that had gone at $2 was declared dead; and of each other one, the longest time between two beats from
+# then on, until $3 seconds later.
+_LEASES = """
+SELECT (SELECT extract(epoch FROM min(at))::float8 - $2 FROM leases WHERE consumer = $1 AND is_over),
+    ARRAY(
+        SELECT max(apart) FROM (
+            SELECT consumer, at,
+                extract(epoch FROM at - lag(at) OVER (PARTITION BY consumer ORDER BY at))::float8 AS apart
+            FROM leases WHERE consumer <> $1
+        ) AS beats
+        WHERE extract(epoch FROM at) BETWEEN $2 AND $2 + $3 AND apart IS NOT NULL
+        GROUP BY consumer ORDER BY 1
+    )
+"""
 
 
 class Gone(NamedTuple):
@@ -65,6 +79,7 @@ class Recovery:
     gone: Sequence[Gone]
     left: Sequence[Left]
     held: int  # still
+    leases: Mapping[str, str] = field(default_factory=dict)  # what they tell of consumers whose tasks were late
 
     @property
     def seconds(self) -> list[float]:
@@ -103,6 +118,7 @@ class Recovery:
         ]
         late += [
             f"task {task.task} of consumer {task.consumer} was recovered after {task.seconds:.2f} s"
+            f"{self.leases.get(task.consumer, '')}"
             for task in self.left
             if task.is_lost
             and task.seconds > BOUND_SECONDS
@@ -142,4 +158,15 @@ async def recovery(sql: Connection, gone: Sequence[Gone]) -> Recovery:
     await sql.execute("SET enable_nestloop = off")
     rows = await sql.fetch(_LEFT, [each.consumer for each in gone], [each.at for each in gone])
     await sql.execute("RESET enable_nestloop")
-    return Recovery(gone, [Left(*row) for row in rows], await held_by(sql, [each.consumer for each in gone]))
+    left, gone_at = [Left(*row) for row in rows], dict(gone)
+    slowest = {task.consumer: task.seconds for task in left if task.is_lost and task.seconds > BOUND_SECONDS}
+    leases = {who: await _told(sql, who, gone_at[who], seconds) for who, seconds in slowest.items()}
+    return Recovery(gone, left, await held_by(sql, list(gone_at)), leases)
+
+
+async def _told(sql: Connection, consumer: str, gone_at: float, seconds: float) -> str:
+    """What the leases tell of a late recovery. Whoever had a late beat of his own buries nobody for a lease."""
+    dead_after, apart = (await sql.fetch(_LEASES, consumer, gone_at, seconds))[0]
+    declared = "never declared dead" if dead_after is None else f"declared dead after {dead_after:.2f} s"
+    beats = ", ".join(f"{longest:.2f}" for longest in apart) or "none"
+    return f" ({declared}; the longest times between two beats of others meanwhile: {beats} s)"

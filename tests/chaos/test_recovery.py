@@ -1,5 +1,6 @@
 """What became of the tasks that a consumer held: all of them are accounted for, and a late recovery is found."""
 
+import re
 import time
 from uuid import UUID, uuid4
 
@@ -55,3 +56,16 @@ def test_a_late_recovery_is_found(seconds: float, slow: tuple[int, int], violati
     found = Recovery([Gone("consumer", 0.0)], left, 0)
     assert "; {} after lease + 1 sweep, {} of them by more".format(*slow) in found.facts["of these recovered"]
     assert len(found.violations(Lateness())) == violations
+
+
+async def test_a_late_recovery_says_what_the_leases_tell(sql: Connection) -> None:
+    """When the consumer was declared dead, and how far apart the beats of those came that could have done it."""
+    await install(sql)
+    await sql.execute("INSERT INTO consumers (id, host, pid) VALUES ($1, '', 1), ($2, '', 2)", CONSUMER, uuid4())
+    held = await _held(sql)
+    gone = Gone(str(CONSUMER), time.time() - 9.0)
+    await sql.execute("UPDATE consumers SET beat_at = now() WHERE pid = 2")
+    await sql.execute("DELETE FROM consumers WHERE pid = 1")
+    await _change(sql, held, _LOSE)
+    (violation,) = (await recovery(sql, [gone])).violations(Lateness())
+    assert re.search(r"declared dead after 9\.\d\d s; .* between two beats of others meanwhile: 0\.\d\d s", violation)
