@@ -95,7 +95,8 @@ def _repeated(connections: Sequence[Connection], step: Step, new_id: Callable[[]
 async def _insert_tasks(connection: Connection, batch: Batch) -> None:
     """The service's own statement."""
     ids, _, contents, _ = batch
-    await connection.fetch(_INSERT_TASKS, ids, _KINDS, contents, None, None)
+    plain = create_batch.PlainTasks([str(each) for each in ids], _KINDS, contents, None, None)
+    await connection.fetch(_INSERT_TASKS, *create_batch.plain_columns(plain))
 
 
 async def _post_arrays(

@@ -14,16 +14,19 @@ from app.queue.idempotency import first_columns, first_cte, made
 from app.queue.persist import persist
 from app.queue.wakeup import Wakeup
 
+# Columns that are one text each, a line for each row, and cut by PostgreSQL: of an array asyncpg asks each element
+# whether it is an array itself. Neither an id nor a kind nor the JSON text of a content has a line break in it.
 _INSERT_PLAIN_ROWS = """
 INSERT INTO tasks (id, kind, content, traceparent, tenant)
 SELECT id, kind, content::json, $4::text, $5::text
-FROM unnest($1::uuid[], $2::text[], $3::text[]) AS new (id, kind, content)
+FROM unnest(string_to_array($1, E'\\n')::uuid[], string_to_array($2, E'\\n'), string_to_array($3, E'\\n'))
+    AS new (id, kind, content)
 """
 # As in queue/create.py.
 _CREATE = "WITH created AS ({rows} ON CONFLICT (id) DO NOTHING RETURNING 1) SELECT now(), count(*) FROM created"
 _CREATE_PLAIN = _CREATE.format(rows=_INSERT_PLAIN_ROWS)
 _CREATE_FULL = _CREATE.format(rows=INSERT_ROWS)
-_CREATED_AT = "SELECT created_at FROM tasks WHERE id = ($1::uuid[])[1]"  # primary key
+_CREATED_AT = "SELECT created_at FROM tasks WHERE id = $1"  # primary key
 # All have one Idempotency-Key: created if they are the first of it.
 _KEYED = """
 WITH {first}, created AS (
@@ -47,6 +50,12 @@ class PlainTasks:
     contents: Sequence[str]
     traceparent: str | None
     tenant: str | None
+
+
+def plain_columns(tasks: PlainTasks) -> tuple[object, ...]:
+    """The arguments of _CREATE_PLAIN."""
+    lines = ("\n".join(column) for column in (tasks.ids, tasks.kinds, tasks.contents))
+    return *lines, tasks.traceparent, tasks.tenant
 
 
 @dataclass(slots=True)
@@ -94,14 +103,16 @@ class BatchCreator:
         arguments: tuple[object, ...]
         if isinstance(tasks, PlainTasks):
             statement, keyed_statement = _CREATE_PLAIN, _CREATE_PLAIN_KEYED
-            arguments = tasks.ids, tasks.kinds, tasks.contents, tasks.traceparent, tasks.tenant
+            arguments = plain_columns(tasks)
+            first_id = tasks.ids[0]
         else:
             statement, keyed_statement = _CREATE_FULL, _CREATE_FULL_KEYED
             arguments = columns(tasks)
+            first_id = str(tasks[0].id)
         if key is None:
             now, count = (await self._database.fetch(statement, *arguments))[0]
             # None, if an earlier try had committed after all: then its time counts.
-            return CreatedBatch(now if count else (await self._database.fetch(_CREATED_AT, arguments[0]))[0][0])
+            return CreatedBatch(now if count else (await self._database.fetch(_CREATED_AT, first_id))[0][0])
         keys = first_columns([(key.idempotency, key.ids)], self._kept)
         first = made((await self._database.fetch(keyed_statement, *arguments, *keys))[0], key.idempotency)
         ids = [None if each is None else str(each) for each in first.ids]

@@ -94,10 +94,11 @@ class Wakeup:
             await client.aclose()
 
     async def _push(self, groups: list[Sequence[Hint] | SameHints]) -> list[None]:
-        lists: dict[tuple[int, str], list[str]] = {}
+        lists: dict[tuple[int, str], list[str | bytes]] = {}
         for group in groups:
             if isinstance(group, SameHints):
-                lists.setdefault((group.priority, group.kind), []).extend(group.ids)
+                many = "\n".join(group.ids).encode().split()  # what is bytes redis-py takes as it is
+                lists.setdefault((group.priority, group.kind), []).extend(many)
                 continue
             for hint in group:
                 lists.setdefault((hint.priority, hint.kind), []).append(str(hint.id))
