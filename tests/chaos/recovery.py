@@ -32,17 +32,18 @@ WHERE extract(epoch FROM audit.at) > gone.at
 """
 _LIVE = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND status IN ('pending', 'processing')"
 _HELD = "SELECT count(*) FROM tasks WHERE status = 'processing' AND consumer_id = ANY($1::uuid[])"
-# When a consumer that had gone at $2 was declared dead; and of each other one, the longest time between two beats from
-# then on, until $3 seconds later.
+# When the consumer was declared dead; and of each other that lived until $3 seconds later, and had not gone ($4), the
+# longest time without a beat.
 _LEASES = """
+WITH beats AS (
+    SELECT consumer, at, lead(at, 1, to_timestamp($2::float8 + $3)) OVER (PARTITION BY consumer ORDER BY at) AS next
+    FROM leases
+    WHERE at <= to_timestamp($2::float8 + $3) AND consumer <> ALL($4::uuid[])
+        AND consumer NOT IN (SELECT consumer FROM leases WHERE is_over AND at <= to_timestamp($2::float8 + $3))
+)
 SELECT (SELECT extract(epoch FROM min(at))::float8 - $2 FROM leases WHERE consumer = $1 AND is_over),
     ARRAY(
-        SELECT max(apart) FROM (
-            SELECT consumer, at,
-                extract(epoch FROM at - lag(at) OVER (PARTITION BY consumer ORDER BY at))::float8 AS apart
-            FROM leases WHERE consumer <> $1
-        ) AS beats
-        WHERE extract(epoch FROM at) BETWEEN $2 AND $2 + $3 AND apart IS NOT NULL
+        SELECT max(extract(epoch FROM next - at))::float8 FROM beats WHERE next >= to_timestamp($2)
         GROUP BY consumer ORDER BY 1
     )
 """
@@ -159,14 +160,16 @@ async def recovery(sql: Connection, gone: Sequence[Gone]) -> Recovery:
     rows = await sql.fetch(_LEFT, [each.consumer for each in gone], [each.at for each in gone])
     await sql.execute("RESET enable_nestloop")
     left, gone_at = [Left(*row) for row in rows], dict(gone)
-    slowest = {task.consumer: task.seconds for task in left if task.is_lost and task.seconds > BOUND_SECONDS}
-    leases = {who: await _told(sql, who, gone_at[who], seconds) for who, seconds in slowest.items()}
+    late = sorted((task for task in left if task.is_lost and task.seconds > BOUND_SECONDS), key=lambda one: one.seconds)
+    slowest = {task.consumer: task.seconds for task in late}
+    leases = {who: await _told(sql, Gone(who, gone_at[who]), seconds, gone) for who, seconds in slowest.items()}
     return Recovery(gone, left, await held_by(sql, list(gone_at)), leases)
 
 
-async def _told(sql: Connection, consumer: str, gone_at: float, seconds: float) -> str:
+async def _told(sql: Connection, one: Gone, seconds: float, gone: Sequence[Gone]) -> str:
     """What the leases tell of a late recovery. Whoever had a late beat of his own buries nobody for a lease."""
-    dead_after, apart = (await sql.fetch(_LEASES, consumer, gone_at, seconds))[0]
+    others = [each.consumer for each in gone if each.at <= one.at + seconds]
+    dead_after, silences = (await sql.fetch(_LEASES, one.consumer, one.at, seconds, others))[0]
     declared = "never declared dead" if dead_after is None else f"declared dead after {dead_after:.2f} s"
-    beats = ", ".join(f"{longest:.2f}" for longest in apart) or "none"
-    return f" ({declared}; the longest times between two beats of others meanwhile: {beats} s)"
+    silent = ", ".join(f"{longest:.2f}" for longest in silences) or "none"
+    return f" ({declared}; the longest times without a beat, of each that lived meanwhile: {silent} s)"
