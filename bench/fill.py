@@ -1,7 +1,7 @@
 """Tasks that only stand in the table: how they come to be there.
 
 Those that have ended have lived: each is a row that was created, claimed and finished, in batches with a COMMIT after
-each change, as the service does it. Rows written as they are at last leave the table as no service does: a page that is
+each change, though by one session. Rows written as they are at last leave the table as no service does: a page that is
 as full as such rows may make it has room for one row more of a new task, which is shorter. New tasks then lie one on
 a page, and each change of one cleans up a page of its own.
 """
@@ -49,8 +49,8 @@ BEGIN
     END LOOP;
 END $$
 """
-# As the queue's own statements (app/db/engine.py), but that nobody waits for the disk.
-_SESSION = {"enable_seqscan": "off", "synchronous_commit": "off"}
+# Rows by their ids, whatever statistics say, as app/db/engine.py has them; and nobody waits for the disk.
+_SESSION = {"enable_seqscan": "off", "enable_bitmapscan": "off", "synchronous_commit": "off"}
 # Of a year ago, so that whoever deletes old tasks has to pass them. Every other one keyed, of 1,000 keys.
 _DELAYED = f"""
 INSERT INTO tasks (id, kind, content, run_at, concurrency_key, is_blocked)

@@ -10,6 +10,7 @@ takes (the API's or the consumer's, and that of their PostgreSQL backends) is no
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 import uuid_utils
@@ -20,6 +21,7 @@ from bench.load import get, post
 from bench.run import Run, name_of
 from bench.subject import Subject
 from bench.usage import cpu_seconds
+from tests.support.waiting import until
 
 # From all over the table: of many, so that their pages are not all in shared buffers. Only of what has ended, with the
 # rows and without them: the answer for a task that has not is shorter.
@@ -72,11 +74,17 @@ async def _compare(run: Run, what: str, turns: int, count: int = 0, fill: Fill |
                 print(f"  {count:,} rows are there", flush=True)
             await subject.start_consumers()
             await _warm_up(subject, [], run.dose.slice_seconds)
-            await subject.sql.execute("VACUUM ANALYZE tasks")
+            await until(partial(_has_counted, subject), 120)
+            await subject.sql.execute("VACUUM ANALYZE tasks, task_deltas")
         ids = {one.name: [str(row[0]) for row in await one.sql.fetch(_SAMPLE)] for one in subjects}
         run.add("Taskmill", f"{what}_rows", "", count)
         for number in range(turns):
             await _turn(run, what, subjects[:: -1 if number % 2 else 1], ids, number)
+
+
+async def _has_counted(subject: Subject) -> bool:
+    """Whether its counters have taken in what each statement has changed: millions of rows leave some time's work."""
+    return not await subject.sql.fetchval("SELECT EXISTS (SELECT FROM task_deltas)")
 
 
 async def _turn(run: Run, what: str, subjects: Sequence[Subject], ids: dict[str, list[str]], number: int) -> None:

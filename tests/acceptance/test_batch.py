@@ -91,6 +91,19 @@ async def test_many_tasks_in_one_answer(live: Service, live_sql: Connection) -> 
     assert await live_sql.fetchval("SELECT count(DISTINCT xmin::text) FROM tasks WHERE id = ANY($1)", ids) == 1
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "lines"}])
+async def test_line_breaks_stay_where_they_are(live: Service, headers: dict[str, str]) -> None:
+    """In strings and in names: each content is kept as it was sent, in its own task."""
+    contents = ["a\nb", {"\n": "\r\n\u2028", "x": ["\n\n", ""]}, "", "\\n", "last"]
+    items = [{"content": content} for content in contents]
+    tasks = [
+        item["task"] for item in (await live.client.post("/task/batch", json=items, headers=headers)).json()["items"]
+    ]
+    assert [task["content"] for task in tasks] == contents
+    for task in tasks:
+        assert await live.get(task["id"]) == task
+
+
 async def test_an_item_may_say_all_that_a_task_may(live: Service, live_sql: Connection) -> None:
     """Priorities, times, attempts and keys, each its own; the trace of the request is everybody's."""
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
