@@ -96,7 +96,7 @@ async def _insert_tasks(connection: Connection, batch: Batch) -> None:
     """The service's own statement."""
     ids, _, contents, _ = batch
     plain = create_batch.PlainTasks([str(each) for each in ids], _KINDS, contents, None, None)
-    await connection.fetch(_INSERT_TASKS, *create_batch.plain_columns(plain))
+    await connection.fetch(_INSERT_TASKS, *create_batch.plain_lines(plain))
 
 
 async def _post_arrays(

@@ -52,8 +52,8 @@ class PlainTasks:
     tenant: str | None
 
 
-def plain_columns(tasks: PlainTasks) -> tuple[object, ...]:
-    """The arguments of _CREATE_PLAIN."""
+def plain_lines(tasks: PlainTasks) -> tuple[object, ...]:
+    """The arguments of _CREATE_PLAIN: of each column a text with a line for each task."""
     lines = ("\n".join(column) for column in (tasks.ids, tasks.kinds, tasks.contents))
     return *lines, tasks.traceparent, tasks.tenant
 
@@ -103,7 +103,7 @@ class BatchCreator:
         arguments: tuple[object, ...]
         if isinstance(tasks, PlainTasks):
             statement, keyed_statement = _CREATE_PLAIN, _CREATE_PLAIN_KEYED
-            arguments = plain_columns(tasks)
+            arguments = plain_lines(tasks)
             first_id = tasks.ids[0]
         else:
             statement, keyed_statement = _CREATE_FULL, _CREATE_FULL_KEYED

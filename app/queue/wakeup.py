@@ -97,8 +97,8 @@ class Wakeup:
         lists: dict[tuple[int, str], list[str | bytes]] = {}
         for group in groups:
             if isinstance(group, SameHints):
-                many = "\n".join(group.ids).encode().split()  # what is bytes redis-py takes as it is
-                lists.setdefault((group.priority, group.kind), []).extend(many)
+                # Bytes redis-py takes as they are.
+                lists.setdefault((group.priority, group.kind), []).extend([task_id.encode() for task_id in group.ids])
                 continue
             for hint in group:
                 lists.setdefault((hint.priority, hint.kind), []).append(str(hint.id))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.consumer.heartbeat import Heartbeat
 from app.queue import finish
 from tests.chaos.builds import FENCE, weaken
 from tests.chaos.checker import check
@@ -43,8 +44,11 @@ def test_weakened_builds_have_no_fence(fence: str, monkeypatch: pytest.MonkeyPat
     for name, text in vars(finish).copy().items():
         if isinstance(text, str):
             monkeypatch.setattr(finish, name, text)  # given back at the end
+    beat = Heartbeat._beat
+    monkeypatch.setattr(Heartbeat, "_beat", beat)  # the same
     assert FENCE in finish._COMPLETE
     weaken(fence)
+    assert Heartbeat._beat is not beat
     assert not [name for name, text in vars(finish).items() if isinstance(text, str) and FENCE in text]
     with pytest.raises(RuntimeError, match="the fence stands in"):
         weaken(fence)
