@@ -14,7 +14,7 @@ from app.core.load import Load, total
 from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.counts import read_loads
-from app.queue.idempotency import is_known
+from app.queue.idempotency import are_known
 
 LOOK_SECONDS = 1.0
 _KEYS_KEPT = timedelta(hours=24)
@@ -49,8 +49,8 @@ class Backpressure:
         return self._limit > 0
 
     @asynccontextmanager
-    async def room(self, kinds: Iterable[str], key: IdempotencyKey | None = None) -> AsyncIterator[None]:
-        """Room for one task of each of these kinds, which are created within. What has a known `key` needs none.
+    async def room(self, kinds: Iterable[str], *keys: IdempotencyKey | None) -> AsyncIterator[None]:
+        """Room for one task of each of these kinds, which are created within. What has known `keys` needs none.
 
         Raises ProblemError where a queue is full (429, with Retry-After), or could never hold as many (422), and
         DatabaseUnavailableError.
@@ -67,7 +67,8 @@ class Backpressure:
             for queue, count in wanted.items():
                 self._require_room(queue, count)
         except ProblemError:
-            if key is None or not await is_known(self._database, key, self._keys_kept):
+            given = [key for key in keys if key is not None]
+            if not given or not await are_known(self._database, given, self._keys_kept):
                 raise
             wanted = {}
         _add(self._under_way, wanted, 1)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
@@ -100,9 +100,13 @@ class BatchApi:
         def waits_on() -> bool:
             return time.monotonic() < give_up and not self._stopping.is_set
 
+        keys = {} if key is None else _keys_of_lines(scope, key, lines, first)
         try:
-            async with self._room(found.kinds.values()):
-                written = await self._write_lines(scope, lines, found, first, key, waits_on)
+            async with self._room(found.kinds.values(), *(keys[place] for place in found.kinds if keys)):
+                if key is None:
+                    written = await self._writer.write(scope, found, first, waits_on=waits_on)
+                else:
+                    written = await self._writer.write_lines(scope, found, first, keys, waits_on)
         except ProblemError as problem:  # a queue is full, and may have room for those that come later
             return _in_order(found, _none_written(found, first, problem), first), False
         except DatabaseBusyError as error:  # the same
@@ -111,24 +115,6 @@ class BatchApi:
             return _in_order(found, _none_written(found, first, from_database_unavailable(error)), first), True
         return _in_order(found, written, first), False
 
-    async def _write_lines(
-        self,
-        scope: Scope,
-        lines: Sequence[Line],
-        found: CheckedItems,
-        first: int,
-        key: bytes | None,
-        waits_on: Callable[[], bool],
-    ) -> Written:
-        if key is None:
-            return await self._writer.write(scope, found, first, waits_on=waits_on)
-        keys = {
-            place: IdempotencyKey(key_digest(scope, b"%b\n%d" % (key, first + place)), sha256(line).digest())
-            for place, line in enumerate(lines)
-            if isinstance(line, bytes)
-        }
-        return await self._writer.write_lines(scope, found, first, keys, waits_on)
-
     def stop(self) -> None:
         """Let all streams end: the process is about to."""
         self._stopping.set()
@@ -136,6 +122,14 @@ class BatchApi:
     async def drain(self) -> None:
         """Wait for the statements that are under way."""
         await self._writer.drain()
+
+
+def _keys_of_lines(scope: Scope, key: bytes, lines: Sequence[Line], first: int) -> dict[int, IdempotencyKey]:
+    return {
+        place: IdempotencyKey(key_digest(scope, b"%b\n%d" % (key, first + place)), sha256(line).digest())
+        for place, line in enumerate(lines)
+        if isinstance(line, bytes)
+    }
 
 
 def _none_written(found: CheckedItems, first: int, problem: ProblemError) -> Written:

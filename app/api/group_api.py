@@ -34,6 +34,7 @@ from app.core.group import Group, NewGroup
 from app.core.task import NewTask
 from app.queue.cancel_group import GroupCanceler
 from app.queue.create_group import GroupCreator
+from app.queue.follow_up import FollowUp
 from app.queue.read_group import read_groups
 from app.queue.then import sample_content
 from app.utils.batcher import Batcher
@@ -57,7 +58,9 @@ class GroupApi:
         self._backpressure = services.backpressure
         kept = timedelta(hours=services.settings.idempotency_hours)
         self._creator = GroupCreator(services.heavy, services.wakeup, services.follow_up, services.emit, kept)
-        self._canceler = GroupCanceler(services.heavy, services.follow_up, services.emit)
+        # A cancel waits for all of this, which may take its time: on the connections of groups.
+        self._follow_up = FollowUp(services.heavy, services.wakeup, services.emit)
+        self._canceler = GroupCanceler(services.heavy, self._follow_up, services.emit)
         self._reads: Batcher[UUID, Group | None] = Batcher(self._read, _LARGEST_BATCH)
         subject = Subject("group", self.find, self._reads.submit, _state, is_group=True, pause=_COUNT_PAUSE_SECONDS)
         self._live = Live(subject, services.hub)
@@ -131,6 +134,7 @@ class GroupApi:
     async def drain(self) -> None:
         """Wait for the statements that are under way."""
         await self._reads.drain()
+        await self._follow_up.drain()
 
     def _new_task(
         self,

@@ -9,6 +9,7 @@ from contextlib import suppress
 from app.consumer.executor import Executor
 from app.consumer.heartbeat import Lease
 from app.consumer.lane import Lane
+from app.consumer.run import StopReason
 from app.core.errors import DatabaseUnavailableError, WakeupUnavailableError
 from app.core.events import Emit, TasksClaimed
 from app.core.outage import Outage
@@ -63,6 +64,8 @@ class Claimer:
             for claim in claims:
                 self._lease.is_settled = False
                 self._executor.start(claim)
+            if not self._lease.held.is_set():  # it lapsed while the statement was under way: these are stopped, too
+                self._executor.stop_all(StopReason.RELEASED)
         if claims:
             ids = [claim.id for claim in claims]
             self._wakeup.announce_changed((*ids, *{claim.group_id for claim in claims if claim.group_id is not None}))
@@ -105,8 +108,8 @@ class Fetcher:
     async def run(self) -> None:
         """Fetch until cancelled."""
         while True:
-            await self._lease.held.wait()
             await self._lane.wait_for_free()
+            await self._lease.held.wait()
             try:
                 if _now() >= self._next_poll:
                     await self._poll()
@@ -140,6 +143,7 @@ class Fetcher:
             return
         if not self._hints:
             self._hints = await self._pop_hints(wanted)
+            await self._lease.held.wait()  # it may have lapsed meanwhile
         ids, self._hints = [hint.id for hint in self._hints[:wanted]], self._hints[wanted:]
         if ids:
             claimed = await self._claimer.claim(lambda who: claim_ids(self._database, who, ids))

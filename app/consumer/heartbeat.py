@@ -18,6 +18,7 @@ from app.queue.recover import BEAT
 _BEAT_TIMEOUT_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _EXIT_SECONDS = 5.0
+_STOP_SECONDS = 2.0  # a beat and its connection's close; a name that is being looked up may take longer, for nothing
 _FROZEN = "this process was frozen"
 
 
@@ -102,10 +103,10 @@ class Heartbeat(threading.Thread):
         self._begun.set()
 
     async def stop(self) -> None:
-        """End the thread."""
+        """End the thread. One that still waits for something is left: its next beat is none."""
         self._stopping.set()
         self._begun.set()
-        await asyncio.to_thread(self.join)
+        await asyncio.to_thread(self.join, _STOP_SECONDS)
 
     async def _beat_on(self) -> None:
         database = Database(self._settings.database_url, pool_size=1, statement_seconds=self._patience)

@@ -85,6 +85,9 @@ def as_json(progress: Progress) -> str:
         if isinstance(number, bool) or not isinstance(number, int | float | None):
             raise TypeError(f"progress is told in numbers, not as {type(number).__name__}")
     message = progress.message
-    if isinstance(message, str):  # JSONB, in which groups are summed up, takes no NUL
+    if message is not None:
+        if not isinstance(message, str):
+            raise TypeError(f"the message of a progress is text, not {type(message).__name__}")
+        # PostgreSQL, which looks into it to sum up groups, takes no NUL.
         progress = replace(progress, message=message[:_LONGEST_MESSAGE].replace("\0", "\ufffd"))
     return strict_json(progress)

@@ -38,8 +38,8 @@ class QuarantineFetcher:
         """Fetch until nothing is left."""
         idle_polls = 0
         while idle_polls < _IDLE_POLLS:
-            await self._lease.held.wait()
             await self._executor.wait_until_idle()  # its outcome is committed: the next may end this process
+            await self._lease.held.wait()
             try:
                 claimed = await self._claimer.claim(lambda who: claim_suspects(self._database, who, limit=1))
             except DatabaseUnavailableError:

@@ -59,7 +59,9 @@ class QuarantinePool:
     async def keep_starting(self) -> None:
         """Beat for the one that starts, which does not yet: as long as it does, nobody starts another.
 
-        To be called more often than a lease lasts. Raises DatabaseUnavailableError.
+        Called at each sweep; where these are further apart than a lease, it may be declared dead, and starts anew.
+
+        Raises DatabaseUnavailableError.
         """
         if self._starting is None:
             return

@@ -95,7 +95,8 @@ class Settings(ApiSettings, DatabaseSettings):
         default=3,
         ge=1,
         le=100,
-        description="A task whose consumer died this often is `failed`; below 3, so are its neighbours.",
+        description="A task whose consumer died this often is `failed`. "
+        "Below 3, tasks that ran beside a crashing one fail with it.",
     )
     drain_seconds: float = Field(
         default=20, ge=0, le=86_400, description="After SIGTERM, how long a consumer lets running tasks finish."
@@ -107,8 +108,8 @@ class Settings(ApiSettings, DatabaseSettings):
         default=5,
         ge=2,
         le=1_000,
-        description="PostgreSQL connections per process, at least 2, besides one for a consumer's lease. Of the API's "
-        "half, rounded down, are for batches, groups, lists and queues, the rest for all other calls.",
+        description="PostgreSQL connections in a pool, at least 2. An API process has one pool, half of which, rounded "
+        "down, is for batches, groups, lists and queues; a consumer has two, and some more (docs/operating.md).",
     )
     log_format: Literal["json", "text"] = Field(default="json", description="`json` or `text`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -120,6 +121,12 @@ class Settings(ApiSettings, DatabaseSettings):
         """CONSUMER_QUEUES as a set; None is all of them."""
         names = frozenset(filter(None, (name.strip() for name in self.consumer_queues.split(","))))
         return None if "*" in names or not names else names
+
+    @property
+    def connections(self) -> int:
+        """The most that its processes together open to PostgreSQL: the table in docs/operating.md."""
+        consumer = 2 * self.database_pool_size + 1 + 9 * self.child_processes
+        return self.api_processes * self.database_pool_size + self.consumer_processes * consumer
 
     @field_validator("redis_url")
     @classmethod

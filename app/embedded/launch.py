@@ -84,13 +84,12 @@ def _prepare(settings: Settings, folders: Folders, embedded: Embedded) -> dict[s
     if embedded.postgres:
         if not folders.postgres.exists():
             say(f"making a new database in {folders.postgres}")
-        # Each process has its pool and a few connections beside it; the rest is for people with psql.
-        processes = settings.api_processes + settings.consumer_processes
+        # Beside what the programs open: for people with psql, and for a migration.
         servers["postgres"] = postgres.prepare(
             folders.postgres,
             folders.sockets("postgres"),
             account,
-            max_connections=max(100, processes * (settings.database_pool_size + 3) + 20),
+            max_connections=max(100, settings.connections + 20),
         )
     if embedded.valkey:
         servers["valkey"] = valkey.prepare(folders.valkey, folders.sockets("valkey"), account)

@@ -1,7 +1,7 @@
 """What Idempotency-Keys have made: kept in the transaction that makes it."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -31,7 +31,8 @@ first AS (
 )
 """
 
-_IS_KNOWN = "SELECT FROM idempotency_keys WHERE key = $1 AND created_at > now() - $2::interval"  # primary key
+# Primary key.
+_KNOWN = "SELECT key FROM idempotency_keys WHERE key = ANY($1::bytea[]) AND created_at > now() - $2::interval"
 
 # Index idempotency_keys_age. A key that is just being used again is passed over, or is found to be young after all.
 _FORGET = f"""
@@ -75,9 +76,10 @@ def made(row: asyncpg.Record, key: IdempotencyKey) -> Made:
     return Made(row["ids"], row["created_at"])
 
 
-async def is_known(database: Database, key: IdempotencyKey, kept: timedelta) -> bool:
-    """Whether a request with this key has made something: then the same one makes nothing more."""
-    return bool(await database.fetch(_IS_KNOWN, key.key, kept))
+async def are_known(database: Database, keys: Collection[IdempotencyKey], kept: timedelta) -> bool:
+    """Whether each of these keys has made something: then the same requests make nothing more."""
+    wanted = {key.key for key in keys}
+    return len(await database.fetch(_KNOWN, list(wanted), kept)) == len(wanted)
 
 
 async def forget(database: Database, kept: timedelta, seconds: float) -> bool:

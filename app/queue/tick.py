@@ -20,7 +20,7 @@ _BATCH = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Index schedules_due. Whose turn it is, by PostgreSQL's clock: those of hosts may be off. Nobody waits for a row that
-# is locked: another consumer is making its tick, or a client is changing it, and the next beat looks again.
+# is locked: another consumer is making its tick, or a client is changing it, and the next sweep looks again.
 _DUE = """
 SELECT name, id, cron, timezone, missed, kind, next_run_at, now() FROM schedules
 WHERE enabled AND next_run_at <= now() AND name <> ALL($1::text[])

@@ -29,6 +29,25 @@ async def test_creates_do_not_wait_for_expensive_calls(database_url: str, redis_
         await asyncio.gather(*expensive)
 
 
+async def test_creates_do_not_wait_for_a_group_that_is_canceled(
+    database_url: str, redis_url: str, sql: Connection
+) -> None:
+    """A member's row is held by somebody, and the cancel waits for it: on a connection of groups."""
+    async with service(database_url, redis_url, database_pool_size=2) as taskmill:
+        group = (await taskmill.client.post("/group", json={"tasks": [{"content": 1}]})).json()
+        async with sql.transaction():
+            await sql.execute("SELECT FROM tasks FOR UPDATE")
+            canceling = asyncio.create_task(taskmill.client.patch(f"/group/{group['id']}/cancel"))
+
+            async def waits() -> bool:
+                return bool(await sql.fetch("SELECT FROM pg_locks WHERE NOT granted"))
+
+            await until(waits)
+            await taskmill.create()
+            assert not canceling.done()
+        assert (await canceling).json()["counts"]["canceled"] == 1
+
+
 async def test_all_connections_in_use_are_429(database_url: str, redis_url: str, sql: Connection) -> None:
     """Others were answered meanwhile, so it is not said that PostgreSQL does not answer."""
     await sql.execute("""

@@ -1,5 +1,6 @@
 """Queues over HTTP, with real consumers: what they have, pauses, reasons, and limits."""
 
+import json
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -140,6 +141,22 @@ async def test_a_full_queue_takes_no_more_until_it_has_drained(database_url: str
         await until(has_room, every=0.1)
         assert all(1 <= seconds <= 60 for seconds in waits)
         assert min(waits) <= 20  # three a second, counted since the first was created
+
+
+async def test_a_stream_that_is_sent_again_needs_no_room(database_url: str, redis_url: str) -> None:
+    """Its queue is full, of its own tasks: they are answered, and a line more is not taken."""
+    lines = [b'{"content": %d}\n' % number for number in range(6)]
+    headers = {"content-type": "application/x-ndjson", "idempotency-key": "import-17"}
+    async with service(database_url, redis_url, max_pending=5) as taskmill:
+
+        async def send(count: int) -> list[dict[str, Any]]:
+            answer = await taskmill.client.post("/task/batch", content=b"".join(lines[:count]), headers=headers)
+            return [json.loads(line) for line in answer.text.splitlines()]
+
+        first, again, more = await send(5), await send(5), await send(6)
+    assert [line["task"]["id"] for line in again] == [line["task"]["id"] for line in first]
+    assert all(line["replayed"] for line in again)
+    assert more[5]["error"]["status"] == 429
 
 
 async def test_bad_requests_about_queues(refusals: Refusals) -> None:

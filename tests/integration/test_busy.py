@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient
 from starlette.types import Message, Scope
 
 from app.api.batch_api import BatchApi
+from app.api.health_api import health_router
 from app.core.config import Settings
 from app.core.errors import DatabaseBusyError, DatabaseUnavailableError
 from app.db.engine import Database
@@ -42,6 +45,19 @@ async def test_others_are_answered(narrow: Database) -> None:
         assert isinstance(refused, DatabaseBusyError)
     await asyncio.gather(*others)
     assert await narrow.fetch("SELECT 1")
+
+
+async def test_a_busy_api_stays_in_service(narrow: Database, wakeup: Wakeup) -> None:
+    """Out of service it would leave its requests to others, who have no more connections."""
+    app = FastAPI()
+    app.include_router(health_router(narrow, wakeup))
+    others = _others(narrow)
+    await asyncio.sleep(0)
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://taskmill") as client:
+        ready = await client.get("/readyz")
+    await asyncio.gather(*others)
+    assert (ready.status_code, ready.json()["status"]) == (200, "warn")
+    assert ready.json()["checks"]["redis"] == [{"status": "pass"}]
 
 
 async def test_nobody_is_answered(narrow: Database, database_proxy: Proxy) -> None:

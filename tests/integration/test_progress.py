@@ -85,6 +85,13 @@ async def test_a_message_can_be_read_in_every_way(
     assert len(message) == 2_000
 
 
+def test_a_message_is_text(toolbox: Toolbox, claim: Claim) -> None:
+    """Whatever else would be kept unread, and might not be legible to whom sums up its group."""
+    context = toolbox.context(claim, Options(), lambda: False, None)
+    with pytest.raises(TypeError, match="the message of a progress is text, not list"):
+        context.progress(1, 2, ["a\0"])  # type: ignore[arg-type]
+
+
 async def test_tools_are_closed_in_time(database_proxy: Proxy, redis_url: str, events: EventLog) -> None:
     """Also where a handler has canceled tasks, and PostgreSQL hangs before what follows that."""
     settings = quick_settings(database_proxy.url, redis_url)

@@ -104,6 +104,17 @@ async def test_pages_together_are_what_the_filter_asks_for(database: Database, s
             assert await _all_ids(database, wanted, visible) == expected, f"{name}, {whose}"
 
 
+async def test_a_callback_with_a_nul_stops_no_search(database: Database, sql: Connection) -> None:
+    """It tells a handler's result, which PostgreSQL keeps as JSON and can't give out as text: it is passed over."""
+    rows = [
+        ("callback", r'{"customer": "17", "result": "a\u0000b"}'),
+        ("simulate", r'{"customer": "17", "x": "\\u0000"}'),
+    ]
+    await sql.executemany("INSERT INTO tasks (id, kind, content) VALUES (gen_random_uuid(), $1, $2::text::json)", rows)
+    page = await select_tasks(database, TaskFilter(content={"customer": "17"}), EVERYBODYS, None, 10)
+    assert [task.kind for task in page.tasks] == ["simulate"]
+
+
 @pytest.mark.parametrize("history", ["empty when analyzed, then filled", "filled, then analyzed"])
 async def test_a_page_costs_the_same_wherever_it_is(history: str, database: Database, sql: Connection) -> None:
     """By the pages of the table and its indexes that are read, of 100,000 tasks: for the first page, and far down.

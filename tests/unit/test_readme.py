@@ -19,7 +19,7 @@ def test_the_table_of_settings_is_complete() -> None:
     expected = [
         (
             name.upper(),
-            "(required)" if field.is_required() else f"`{field.default}`" if field.default != "" else "(none)",
+            "(required)" if field.is_required() else f"`{field.default}`" if str(field.default) else "(none)",
             field.description,
         )
         for model in MODELS

@@ -36,7 +36,7 @@ class StopIncomplete(Event):
 
 @dataclass(frozen=True, slots=True)
 class QuarantineNotStarted(Event):
-    """The process for suspects could not be started; the next beat tries again."""
+    """The process for suspects could not be started; the next sweep tries again."""
 
     error: str
 
