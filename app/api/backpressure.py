@@ -14,7 +14,7 @@ from app.core.load import Load, total
 from app.db.engine import Database
 from app.handlers import Catalog
 from app.queue.counts import read_loads
-from app.queue.idempotency import are_known
+from app.queue.idempotency import known_keys
 
 LOOK_SECONDS = 1.0
 _KEYS_KEPT = timedelta(hours=24)
@@ -49,8 +49,8 @@ class Backpressure:
         return self._limit > 0
 
     @asynccontextmanager
-    async def room(self, kinds: Iterable[str], *keys: IdempotencyKey | None) -> AsyncIterator[None]:
-        """Room for one task of each of these kinds, which are created within. What has known `keys` needs none.
+    async def room(self, kinds: Iterable[str], key: IdempotencyKey | None = None) -> AsyncIterator[None]:
+        """Room for one task of each of these kinds, which are created within. What has a known `key` needs none.
 
         Raises ProblemError where a queue is full (429, with Retry-After), or could never hold as many (422), and
         DatabaseUnavailableError.
@@ -67,8 +67,7 @@ class Backpressure:
             for queue, count in wanted.items():
                 self._require_room(queue, count)
         except ProblemError:
-            given = [key for key in keys if key is not None]
-            if not given or not await are_known(self._database, given, self._keys_kept):
+            if key is None or not await self.known([key]):
                 raise
             wanted = {}
         _add(self._under_way, wanted, 1)
@@ -77,6 +76,10 @@ class Backpressure:
             _add(self._created, wanted, 1)
         finally:
             _add(self._under_way, wanted, -1)
+
+    async def known(self, keys: Iterable[IdempotencyKey]) -> set[bytes]:
+        """Those of these keys that have made their tasks, and need no room. Raises DatabaseUnavailableError."""
+        return await known_keys(self._database, keys, self._keys_kept)
 
     def _require_room(self, queue: str, count: int) -> None:
         if count > self._limit:

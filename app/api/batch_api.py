@@ -36,7 +36,7 @@ class BatchApi:
             services.catalog, services.settings.default_kind, CallbackUrls(services.settings, services.catalog)
         )
         self._writer = BatchWriter(services)
-        self._room = services.backpressure.room
+        self._backpressure = services.backpressure
         self._stopping = Stopping()
         # So that a part of a stream is never more than a queue can hold.
         self._most_lines = min(MOST_ITEMS, services.settings.max_pending or MOST_ITEMS)
@@ -59,7 +59,7 @@ class BatchApi:
         items = _parse(data)
         await asyncio.sleep(0)  # other requests get their turn between the steps
         found = self._checker.check(items)
-        async with self._room(found.kinds.values(), key):
+        async with self._backpressure.room(found.kinds.values(), key):
             written = await self._writer.write(scope, found, key=key)
         texts = _in_order(found, written)
         status, body = render_batch(texts, len(texts) - len(written.tasks))
@@ -100,15 +100,22 @@ class BatchApi:
         def waits_on() -> bool:
             return time.monotonic() < give_up and not self._stopping.is_set
 
+        async def write() -> Written:
+            if key is None:
+                return await self._writer.write(scope, found, first, waits_on=waits_on)
+            return await self._writer.write_lines(scope, found, first, keys, waits_on)
+
         keys = {} if key is None else _keys_of_lines(scope, key, lines, first)
         try:
-            async with self._room(found.kinds.values(), *(keys[place] for place in found.kinds if keys)):
-                if key is None:
-                    written = await self._writer.write(scope, found, first, waits_on=waits_on)
-                else:
-                    written = await self._writer.write_lines(scope, found, first, keys, waits_on)
-        except ProblemError as problem:  # a queue is full, and may have room for those that come later
-            return _in_order(found, _none_written(found, first, problem), first), False
+            try:
+                async with self._backpressure.room(found.kinds.values()):
+                    written = await write()
+            except ProblemError as problem:  # a queue is full, and may have room for those that come later
+                known = await self._backpressure.known(keys.values()) if keys else set()
+                for place in list(found.kinds):
+                    if place not in keys or keys[place].key not in known:
+                        found.refuse(place, problem)
+                written = await write()
         except DatabaseBusyError as error:  # the same
             return _in_order(found, _none_written(found, first, from_database_busy(error)), first), False
         except DatabaseUnavailableError as error:

@@ -143,7 +143,7 @@ class Fetcher:
             return
         if not self._hints:
             self._hints = await self._pop_hints(wanted)
-            await self._lease.held.wait()  # it may have lapsed meanwhile
+        await self._lease.held.wait()  # it may have lapsed meanwhile
         ids, self._hints = [hint.id for hint in self._hints[:wanted]], self._hints[wanted:]
         if ids:
             claimed = await self._claimer.claim(lambda who: claim_ids(self._database, who, ids))

@@ -61,8 +61,9 @@ def make_parts(
     on_crash: Callable[[BaseException], None],
 ) -> Parts:
     """Nothing is connected or started yet."""
-    pool_size = _QUARANTINE_POOL_SIZE if is_quarantine else settings.database_pool_size
-    database = Database(settings.database_url, pool_size, _STATEMENT_SECONDS)
+    if is_quarantine:
+        settings = settings.model_copy(update={"database_pool_size": _QUARANTINE_POOL_SIZE})
+    database = Database(settings.database_url, settings.database_pool_size, _STATEMENT_SECONDS)
     wakeup = Wakeup(settings.redis_url, emit)
     follow_up = FollowUp(database, wakeup, emit)
     lease = Lease(consumer_id)

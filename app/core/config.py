@@ -125,7 +125,7 @@ class Settings(ApiSettings, DatabaseSettings):
     @property
     def connections(self) -> int:
         """The most that its processes together open to PostgreSQL: the table in docs/operating.md."""
-        consumer = 2 * self.database_pool_size + 1 + 9 * self.child_processes
+        consumer = 2 * self.database_pool_size + 1 + 11 * self.child_processes
         return self.api_processes * self.database_pool_size + self.consumer_processes * consumer
 
     @field_validator("redis_url")

@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from app.core.config import DatabaseSettings, load
@@ -51,6 +52,9 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"taskmill: {error}\n")
         return 2
+    except CommandError as error:
+        sys.stderr.write(f"taskmill: the database (DATABASE_URL) was migrated by a newer release: {error}\n")
+        return 1
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError) as error:
         sys.stderr.write(f"taskmill: can't migrate the database (DATABASE_URL): {str(error).splitlines()[0]}\n")
         return 1

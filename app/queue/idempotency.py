@@ -1,7 +1,7 @@
 """What Idempotency-Keys have made: kept in the transaction that makes it."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -76,10 +76,9 @@ def made(row: asyncpg.Record, key: IdempotencyKey) -> Made:
     return Made(row["ids"], row["created_at"])
 
 
-async def are_known(database: Database, keys: Collection[IdempotencyKey], kept: timedelta) -> bool:
-    """Whether each of these keys has made something: then the same requests make nothing more."""
-    wanted = {key.key for key in keys}
-    return len(await database.fetch(_KNOWN, list(wanted), kept)) == len(wanted)
+async def known_keys(database: Database, keys: Iterable[IdempotencyKey], kept: timedelta) -> set[bytes]:
+    """Those of these keys that have made something: the same requests make nothing more."""
+    return {row[0] for row in await database.fetch(_KNOWN, [key.key for key in keys], kept)}
 
 
 async def forget(database: Database, kept: timedelta, seconds: float) -> bool:

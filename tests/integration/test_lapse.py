@@ -47,8 +47,8 @@ class Lapsing:
 
 @pytest.fixture
 async def lapsing(settings: Settings, events: EventLog) -> AsyncIterator[Lapsing]:
-    """One that polls seldom, so that it waits for ids most of the time."""
-    settings = settings.model_copy(update={"poll_seconds": 5})
+    """One that polls seldom, so that it waits for ids most of the time, and whose lease does not lapse by itself."""
+    settings = settings.model_copy(update={"poll_seconds": 5, "lease_seconds": 60})
     consumer, stop = Consumer(settings, Catalog.load(settings), events, fork_server()), StopRequest()
     running = asyncio.create_task(consumer.run(stop))
     await events.seen(ConsumerStarted)
@@ -88,9 +88,9 @@ async def test_ids_that_come_meanwhile_wait_for_the_lease(
     async def is_popped() -> bool:
         return any(fetcher._hints for fetcher in lapsing.consumer._parts.fetchers if isinstance(fetcher, Fetcher))
 
+    ids = await insert(1, SHORT)
     await until(is_popping)
     lapsing.lapse()
-    ids = await insert(1, SHORT)
     await redis.rpush(LIST, str(ids[0]))
     await until(is_popped)
     assert await sql.fetchval("SELECT status FROM tasks") == "pending"

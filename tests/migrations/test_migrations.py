@@ -49,6 +49,24 @@ async def test_there_and_back_and_there_again(empty_url: str) -> None:
         assert await _tables(empty_url) == set()
 
 
+async def test_a_newer_schema_is_not_taken_back(empty_url: str) -> None:
+    """What an older release says that is started on it: one line."""
+    await asyncio.to_thread(migrate, empty_url)
+    connection = await asyncpg.connect(empty_url.replace("+asyncpg", ""))
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    await connection.close()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.db.migrate"),
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": empty_url},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    assert said.decode().startswith("taskmill: the database (DATABASE_URL) was migrated by a newer release: ")
+    assert said.count(b"\n") == 1
+
+
 async def test_autogenerate_finds_nothing(empty_url: str) -> None:
     """Tables, columns, types, defaults and indexes of app/db/tables.py are those that the migrations make."""
     await asyncio.to_thread(migrate, empty_url)

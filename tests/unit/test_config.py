@@ -182,10 +182,10 @@ def test_a_port_is_for_one(environment: pytest.MonkeyPatch, processes: str, port
 
 
 def test_connections_are_those_of_all_processes(environment: pytest.MonkeyPatch) -> None:
-    """Two APIs of 5; three consumers of two pools and a lease, two children of 3 and two quarantines of 6."""
+    """Two APIs of 5; three consumers of two pools and a lease, two children of 3 and two quarantines of 8."""
     environment.setenv("API_PROCESSES", "2")
     environment.setenv("CONSUMER_PROCESSES", "3")
-    assert load(Settings).connections == 2 * 5 + 3 * (2 * 5 + 1 + 2 * 3 + 2 * 6)
+    assert load(Settings).connections == 2 * 5 + 3 * (2 * 5 + 1 + 2 * 3 + 2 * 8)
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "86401", "long"])

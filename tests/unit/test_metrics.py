@@ -125,6 +125,15 @@ def test_prometheus_is_told_what_compose_runs() -> None:
     }
 
 
+def test_alerts_are_of_metrics_that_there_are() -> None:
+    """Each name that config/alerts.yml asks for is in the tables of docs/metrics.md."""
+    rules = yaml.safe_load((ROOT / "config" / "alerts.yml").read_text())["groups"][0]["rules"]
+    asked = {name for rule in rules for name in re.findall(r"taskmill_\w+", rule["expr"])}
+    told = set(re.findall(r"^\| `(taskmill_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    assert asked
+    assert asked <= told
+
+
 def _count(folder: Path) -> "subprocess.Popen[str]":
     env = {**os.environ, FOLDER_VARIABLE: str(folder)}
     process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
