@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.chaos.checker import Verdict
 from tests.chaos.fault import Fault, Finding
-from tests.chaos.history import History
+from tests.chaos.history import History, Outcome
 from tests.chaos.process import Exit, Why
 from tests.chaos.weakened import Proof
 
@@ -116,6 +116,7 @@ class Report:
         return [
             *totals,
             f"- {', '.join(did)}, in {self.took / 60:.1f} minutes",
+            f"- calls by what they ask for, granted, refused and unknown: {_by_verb(history)}",
             f"- {made}: **{counts}**, {creates.recovered:,} recovered (their client never got an answer)",
             f"- exits that nobody asked for: {self._exits()}",
             f"- the machine itself was late: {self.lateness}",
@@ -156,6 +157,15 @@ def _line(result: Result) -> str:
 def _measured(result: Result) -> str:
     facts = "; ".join(f"{name}: {value}" for name, value in result.finding.facts.items())
     return f"- **{result.fault.title}**: {facts or '-'}".replace("\n", " ")
+
+
+def _by_verb(history: History) -> str:
+    counts: dict[str, Counter[Outcome]] = {}
+    for call in history.calls:
+        counts.setdefault(call.verb, Counter())[call.outcome] += 1
+    return "; ".join(
+        f"{verb} {', '.join(f'{count[outcome]:,}' for outcome in Outcome)}" for verb, count in sorted(counts.items())
+    )
 
 
 def _found(violations: Sequence[object]) -> str:

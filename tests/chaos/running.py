@@ -16,7 +16,12 @@ from tests.chaos.runs import read_runs
 from tests.chaos.scene import BEAT_SECONDS, DRAIN_SECONDS, GRACE_SECONDS, LEASE_SECONDS, POLL_SECONDS, Scene
 from tests.chaos.servers import ChaosServers, chaos_servers
 
-BUILDS = {"normal": "", "by-id": "tests.chaos.builds.by_id", "by-status": "tests.chaos.builds.by_status"}
+BUILDS = {
+    "normal": "",
+    "hears-late": "tests.chaos.builds.hears_late",
+    "by-id": "tests.chaos.builds.by_id",
+    "by-status": "tests.chaos.builds.by_status",
+}
 _WITHOUT_CHILDREN = {"CONSUMER_QUEUES": "default"}
 FOLDER_MODE = 0o755  # PostgreSQL and Valkey may run as another user
 

@@ -181,8 +181,8 @@ def test_a_release_of_what_has_not_begun_is_right() -> None:
 @pytest.mark.parametrize(
     ("build", "found", "holds"),
     [
-        ("normal", [], True),
-        ("normal", [outcomes.STALE], False),
+        ("hears-late", [], True),
+        ("hears-late", [outcomes.STALE], False),
         ("by-id", [moves.OVERWRITTEN, cancels.OVERRIDDEN], True),
         ("by-id", [outcomes.STALE, moves.OVERWRITTEN], False),
         ("by-status", [outcomes.STALE, moves.ILLEGAL], True),

@@ -22,13 +22,17 @@ async def _late_beat(self: Heartbeat, database: Database) -> bool | None:
     return answer
 
 
-def weaken(fence: str) -> None:
-    """Finish by another condition in this process. Fails where the text is not there, lest it does nothing.
+def hear_late() -> None:
+    """Let whoever wakes after his death hear of it a little later.
 
-    Whoever wakes after his death also hears of it a little later: else he mostly stops before he has written what only
-    the fence keeps out, and the proof would rest on who is first.
+    Else he mostly stops before he has written what only the fence keeps out, and the proof would rest on who is first.
     """
     Heartbeat._beat = _late_beat  # type: ignore[method-assign]
+
+
+def weaken(fence: str) -> None:
+    """Finish by another condition in this process, too. Fails where the text is not there, lest it does nothing."""
+    hear_late()
     fenced = {name: text for name, text in vars(finish).items() if isinstance(text, str) and FENCE in text}
     if len(fenced) != STATEMENTS + 1:
         raise RuntimeError(f"the fence stands in {sorted(fenced)}, and not in {STATEMENTS} statements")
