@@ -32,6 +32,14 @@ WANTED = [(priority, "simulate") for priority in Priority]
 LIST = list_name(Priority.NORMAL, "simulate")  # where the ids of new_task() go
 
 
+# Of a claim each row takes 30 ms.
+SLOW_CLAIMS = """
+CREATE FUNCTION slow_claim() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$;
+CREATE TRIGGER slow_claim BEFORE UPDATE ON tasks FOR EACH ROW WHEN (NEW.status = 'processing')
+    EXECUTE FUNCTION slow_claim()
+"""
+
+
 def hint(task_id: UUID) -> Hint:
     """What Redis is told of a new_task()."""
     return Hint(task_id, "simulate", Priority.NORMAL)

@@ -30,7 +30,7 @@ from app.queue.follow_up import FollowUp
 from app.queue.listen import CANCELED
 from app.queue.wakeup import Wakeup
 from tests.conftest import quick_settings
-from tests.integration.conftest import LIST, Insert
+from tests.integration.conftest import LIST, SLOW_CLAIMS, Insert
 from tests.support.consuming import consuming
 from tests.support.forking import fork_server
 from tests.support.proxy import Proxy
@@ -44,13 +44,6 @@ _CLAIM_DUE = re.compile(rb"\0\0\0\x10.{16}\0\0\0\x08", re.DOTALL)
 
 LONG = '{"simulate_seconds": 60}'
 SHORT = '{"simulate_seconds": 0}'
-
-# Of a claim each row takes 30 ms.
-_SLOW_CLAIMS = """
-CREATE FUNCTION slow_claim() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$;
-CREATE TRIGGER slow_claim BEFORE UPDATE ON tasks FOR EACH ROW WHEN (NEW.status = 'processing')
-    EXECUTE FUNCTION slow_claim()
-"""
 
 
 @pytest.fixture
@@ -91,7 +84,7 @@ async def test_a_claim_that_does_not_come_in_time_is_made_smaller(
     """Rolled back and asked for again as it was, it would never be done: as of contents of a megabyte each."""
     monkeypatch.setattr(parts, "_STATEMENT_SECONDS", 0.5)
     await insert(40, SHORT)
-    await sql.execute(_SLOW_CLAIMS)
+    await sql.execute(SLOW_CLAIMS)
     async with consuming(settings.model_copy(update={"consumer_concurrency": 100}), events):
         await until(count(40, "completed"), 30)
 

@@ -13,7 +13,7 @@ from app.consumer.fetch import Fetcher
 from app.core.config import Settings
 from app.core.events import ConsumerStarted, HandlerStopped, TasksReleased
 from app.handlers import Catalog
-from tests.integration.conftest import LIST, Insert
+from tests.integration.conftest import LIST, SLOW_CLAIMS, Insert
 from tests.support.forking import fork_server
 from tests.support.types import Connection
 from tests.support.waiting import EventLog, until
@@ -21,12 +21,6 @@ from tests.support.waiting import EventLog, until
 LONG = '{"simulate_seconds": 60}'
 SHORT = '{"simulate_seconds": 0}'
 
-# A claim takes 30 ms for each row.
-_SLOW_CLAIMS = """
-CREATE FUNCTION slow_claim() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$;
-CREATE TRIGGER slow_claim BEFORE UPDATE ON tasks FOR EACH ROW WHEN (NEW.status = 'processing')
-    EXECUTE FUNCTION slow_claim()
-"""
 _IS_CLAIMING = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
 
@@ -63,7 +57,7 @@ async def test_what_a_claim_under_way_brings_goes_back(
     lapsing: Lapsing, events: EventLog, insert: Insert, redis: Redis, sql: Connection
 ) -> None:
     """Its answer comes after handlers were stopped: these are stopped as well, and no attempt counts."""
-    await sql.execute(_SLOW_CLAIMS)
+    await sql.execute(SLOW_CLAIMS)
     ids = await insert(20, LONG)
     await redis.rpush(LIST, *map(str, ids))
     await until(lambda: sql.fetch(_IS_CLAIMING))
