@@ -22,7 +22,7 @@ _LIVE = {TaskStatus.PENDING, TaskStatus.PROCESSING}
 
 # Content that PostgreSQL can look into. What a callback tells has a handler's result in it, which may have a NUL: it is
 # kept as JSON, and can't be had as text. Nobody else's content has one.
-LEGIBLE = r"(tasks.kind <> 'callback' OR strpos(tasks.content::text, '\u0000') = 0)"
+_LEGIBLE = r"(tasks.kind <> 'callback' OR strpos(tasks.content::text, '\u0000') = 0)"
 
 # The same arguments for all statements: _arguments. Outside of what has a LIMIT, so that no condition here can be met
 # by an index that the walk was not written for; the content last, since it is the dearest.
@@ -36,7 +36,7 @@ AND ($10::boolean OR tasks.tenant IS NOT DISTINCT FROM $11::text)
 AND ($12::uuid IS NULL OR tasks.group_id = $12::uuid)
 AND NOT EXISTS (
     SELECT FROM unnest($13::text[], $14::text[]) AS wanted (name, value)
-    WHERE CASE WHEN {LEGIBLE} THEN tasks.content ->> wanted.name END IS DISTINCT FROM wanted.value
+    WHERE CASE WHEN {_LEGIBLE} THEN tasks.content ->> wanted.name END IS DISTINCT FROM wanted.value
 )
 """
 
